@@ -1,0 +1,56 @@
+import type { Acceptance, Check, Manifest } from '../format/types.ts';
+
+/** What one store holds of one backup. */
+export interface Copy {
+  readonly store: string;
+  readonly manifest: 'present' | 'missing' | 'unreadable' | 'newer-schema';
+  /** `wrong-size` = length differs from the manifest's. */
+  readonly data: 'present' | 'missing' | 'wrong-size';
+  /** Newest verify check on this store, if any. */
+  readonly check: Check | undefined;
+  /** Retention and people may count on this copy. */
+  readonly verified: boolean;
+}
+
+export interface Backup {
+  readonly id: string;
+  readonly cluster: string;
+  readonly timeMs: number;
+  /** From whichever store holds it; stores that disagree are a problem of their own. */
+  readonly manifest: Manifest;
+  readonly copies: readonly Copy[];
+  /** Computed from the stores it was meant for, never stored. `damaged` = no store holds a whole copy. */
+  readonly state: 'complete' | 'partial' | 'damaged';
+  readonly held: string | undefined;
+  readonly suspect: string | undefined;
+}
+
+/** An object that is not (or not yet) a backup of ours. */
+export interface Oddity {
+  readonly store: string;
+  readonly key: string;
+  readonly kind: 'foreign' | 'newer-schema' | 'unreadable-manifest' | 'data-without-manifest' | 'manifest-of-another-cluster';
+  readonly detail: string;
+  readonly modified: Date;
+}
+
+export interface Generation {
+  readonly lineage: string;
+  readonly clusterId: string;
+  readonly firstId: string;
+  readonly accepted: boolean;
+  /** Its newest verified backup is no longer protected. */
+  readonly released: boolean;
+}
+
+/** Everything known of one cluster's backups over all stores asked. */
+export interface Catalog {
+  readonly cluster: string;
+  /** Oldest first. */
+  readonly backups: readonly Backup[];
+  readonly generations: readonly Generation[];
+  readonly acceptances: readonly Acceptance[];
+  readonly oddities: readonly Oddity[];
+  /** Stores that could not be listed, and why: the catalog is then incomplete and nothing may be pruned by it. */
+  readonly unreachable: readonly { readonly store: string; readonly error: Error }[];
+}

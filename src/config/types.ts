@@ -1,0 +1,150 @@
+/** The configuration after merging and validation: what every other folder works with. Milliseconds and bytes are plain numbers. */
+
+/** A secret that is read when it is needed, so that rotated files count; never printed. */
+export interface Secret {
+  /** Where it comes from, for `config print` and errors: `file /etc/x`, `environment ETCDCTL_PASSWORD`, `credential etcd-password`. */
+  readonly origin: string;
+  /** @throws WardenError `config-invalid` when the file or variable is gone. The value has its final newline cut off. */
+  read(): string;
+}
+
+export interface Schedule {
+  /** Five-field cron expression, or undefined = never by itself. */
+  readonly cron: string | undefined;
+  /** IANA name. */
+  readonly timeZone: string;
+  /** A run starts up to this many ms late, at random. */
+  readonly jitterMs: number;
+}
+
+export interface RetentionConfig {
+  readonly keepLast: number;
+  readonly keepHourly: number;
+  readonly keepDaily: number;
+  readonly keepWeekly: number;
+  readonly keepMonthly: number;
+  readonly keepYearly: number;
+  readonly keepWithinMs: number;
+  readonly timeZone: string;
+  readonly maxRemovals: number;
+}
+
+export interface ClusterConfig {
+  readonly name: string;
+  readonly endpoints: readonly string[];
+  readonly tls: {
+    readonly caFile: string | undefined;
+    readonly certFile: string | undefined;
+    readonly keyFile: string | undefined;
+    readonly serverName: string | undefined;
+    readonly insecureSkipVerify: boolean;
+  };
+  readonly user: string | undefined;
+  readonly password: Secret | undefined;
+  readonly discover: boolean;
+  /** `leader`, `follower`, `learner`, or one of the endpoints. */
+  readonly member: string;
+  readonly dialTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly streamIdleTimeoutMs: number;
+  /** Election and lock in etcd between several daemons. */
+  readonly coordinate: boolean;
+  /** Prefix of our own keys in etcd. */
+  readonly keyPrefix: string;
+  /** Data directory of an etcd on this machine, to notice a shared device; undefined = looked for. */
+  readonly dataDir: string | undefined;
+  readonly backup: {
+    readonly schedule: Schedule;
+    /** Names of stores; at least one. */
+    readonly stores: readonly string[];
+    /** readyz fails when the newest backup is older. */
+    readonly maxAgeMs: number;
+    readonly retries: number;
+    readonly retryDelayMs: number;
+    /** Bytes per second of the snapshot stream, 0 = as fast as possible. */
+    readonly maxRate: number;
+    readonly label: string | undefined;
+    /** Whole backup, ms. */
+    readonly timeoutMs: number;
+    /** How late a missed slot is still caught up, ms. */
+    readonly catchUpMs: number;
+  };
+  readonly encryption: {
+    /** age recipients (`age1…`); empty = none. */
+    readonly recipients: readonly string[];
+    readonly identity: Secret | undefined;
+  };
+  readonly retention: RetentionConfig;
+}
+
+export interface LocalStoreConfig {
+  readonly type: 'local';
+  readonly name: string;
+  /** Absolute. */
+  readonly path: string;
+}
+
+export interface S3StoreConfig {
+  readonly type: 's3';
+  readonly name: string;
+  readonly bucket: string;
+  /** No leading or trailing slash; may be empty. */
+  readonly prefix: string;
+  readonly region: string | undefined;
+  readonly endpoint: string | undefined;
+  readonly pathStyle: boolean;
+  readonly caFile: string | undefined;
+  readonly proxy: string | undefined;
+  readonly storageClass: string | undefined;
+  readonly encryption: 'none' | 'sse-s3' | 'sse-kms' | 'sse-c';
+  readonly kmsKeyId: string | undefined;
+  /** Base64 of 32 bytes. */
+  readonly customerKey: Secret | undefined;
+  /** `crc32` = parts and whole; `none` for older servers (size and our own SHA-256 remain). */
+  readonly checksum: 'crc32' | 'none';
+  readonly accessKeyId: Secret | undefined;
+  readonly secretAccessKey: Secret | undefined;
+  readonly sessionToken: Secret | undefined;
+  /** Profile of the shared credentials file. */
+  readonly profile: string | undefined;
+  readonly connectTimeoutMs: number;
+  /** One request without progress, ms. */
+  readonly requestTimeoutMs: number;
+  readonly retries: number;
+  /** Bytes per second, 0 = unlimited. */
+  readonly maxRate: number;
+}
+
+export type StoreConfig = LocalStoreConfig | S3StoreConfig;
+
+export interface Config {
+  /** Path of the file, or undefined in file-less mode. */
+  readonly file: string | undefined;
+  readonly clusters: Readonly<Record<string, ClusterConfig>>;
+  readonly stores: Readonly<Record<string, StoreConfig>>;
+  readonly stateDir: string;
+  readonly log: { readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error'; readonly format: 'auto' | 'json' | 'text' };
+  readonly http: {
+    /** `host:port` of probes and metrics, or undefined = off. */
+    readonly listen: string | undefined;
+  };
+  readonly api: {
+    /** `host:port`, or undefined = off. */
+    readonly listen: string | undefined;
+    readonly token: Secret | undefined;
+    readonly certFile: string | undefined;
+    readonly keyFile: string | undefined;
+    /** Names accepted in the Host header besides the listen address and localhost. */
+    readonly hosts: readonly string[];
+  };
+  readonly daemon: {
+    /** How long SIGTERM waits for running jobs, ms. */
+    readonly graceMs: number;
+    readonly heavyJobs: number;
+    /** Leftovers younger than this are not swept, ms. */
+    readonly sweepAgeMs: number;
+  };
+}
+
+/** Where a value came from, for `config print` and errors. */
+export type Origin = { readonly kind: 'default' } | { readonly kind: 'file'; readonly path: string; readonly line: number } | { readonly kind: 'environment'; readonly name: string } | { readonly kind: 'flag'; readonly name: string };

@@ -1,0 +1,79 @@
+/** What is written beside a backup's data. Every 64-bit number that may exceed 2^53 is a decimal string; ids of members and clusters are lower-case hex without padding, as etcdctl prints them. */
+
+/** Version of the manifest's schema; readers list newer ones as such and never prune them. */
+export const MANIFEST_SCHEMA = 1;
+
+/** A pair that tells when a revision was current: taken from a member before and after the stream. */
+export interface RevisionMark {
+  /** RFC 3339 UTC with milliseconds. */
+  readonly time: string;
+  readonly revision: string;
+}
+
+export interface Manifest {
+  readonly schema: number;
+  /** `etcd-warden <version>`. */
+  readonly tool: string;
+  readonly id: string;
+  readonly cluster: string;
+  /** Start of the backup, RFC 3339 UTC with milliseconds. */
+  readonly time: string;
+  readonly label?: string;
+  /** Cluster id at the start and at the end of the stream, hex. */
+  readonly clusterId: string;
+  readonly clusterIdAtEnd: string;
+  /** Random per history (16 lower-case base32 characters); a new one opens a new generation. */
+  readonly lineage: string;
+  /** Id of the previous backup of the same lineage, if any. */
+  readonly parent?: string;
+  readonly member: { readonly id: string; readonly name: string; readonly endpoint: string; readonly role: 'leader' | 'follower' | 'learner' };
+  readonly etcdVersion: string;
+  readonly storageVersion?: string;
+  readonly raftTerm: string;
+  /** True revision, read from the file. */
+  readonly revision: string;
+  readonly compactRevision: string;
+  readonly marks: readonly RevisionMark[];
+  /** Plain snapshot as etcdctl writes it: database and 32-byte trailer. `databaseSha256` is the trailer. */
+  readonly plain: { readonly bytes: number; readonly sha256: string; readonly databaseSha256: string };
+  /** The data object as it lies in the stores. */
+  readonly stored: { readonly bytes: number; readonly sha256: string; readonly crc32: string; readonly compression: 'zstd-seekable'; readonly encryption: 'none' | 'age' };
+  readonly keyCount?: number;
+  readonly proof?: { readonly revision: string; readonly compactRevision: string; readonly hash: number; readonly members: readonly string[] };
+  readonly timings: { readonly streamMs: number; readonly totalMs: number };
+  /** Names of the stores it was meant for. */
+  readonly stores: readonly string[];
+  readonly warnings: readonly { readonly code: string; readonly message: string }[];
+  /** Marked at intake (CORRUPT armed). */
+  readonly suspect?: string;
+  readonly signature?: string;
+}
+
+export type CheckKind = 'verify' | 'drill' | 'suspect' | 'hold' | 'release';
+
+/** A later fact about a backup, an object of its own under `checks/<id>/`. */
+export interface Check {
+  readonly schema: number;
+  readonly kind: CheckKind;
+  readonly id: string;
+  readonly time: string;
+  readonly tool: string;
+  /** For verify: which store was read, how deep, and what came out. */
+  readonly store?: string;
+  readonly level?: 'stored' | 'content' | 'proved';
+  readonly outcome?: 'ok' | 'failed' | 'inconclusive';
+  /** Place of the first fault, reason of a hold, and so on. */
+  readonly reason?: string;
+}
+
+/** An accepted generation: `checks/generations/<UTC>-<accept|restore>.json`. */
+export interface Acceptance {
+  readonly schema: number;
+  readonly kind: 'accept' | 'restore';
+  readonly time: string;
+  readonly tool: string;
+  /** The lineage that is accepted from now on, and the cluster id it was seen with. */
+  readonly lineage: string;
+  readonly clusterId: string;
+  readonly reason?: string;
+}

@@ -1,0 +1,80 @@
+import type { Config } from '../config/types.ts';
+import type { Logger } from '../telemetry/logger.ts';
+
+/** What every job gets. A job is one verb's work: it can run in this process or in a child of the daemon. */
+export interface JobContext {
+  readonly config: Config;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  /** Steps and bytes, at most a few a second; for terminals, log lines, the watchdog. */
+  readonly progress: (event: ProgressEvent) => void;
+  /** The clock; tests set it. */
+  readonly now: () => Date;
+}
+
+export interface ProgressEvent {
+  /** Stable: `choose`, `stream`, `upload`, `check`, `publish`, `list`, `read`, `prune`, `copy`. */
+  readonly step: string;
+  /** One sentence for people. */
+  readonly message?: string;
+  /** Bytes done and, when known, in all. */
+  readonly bytes?: number;
+  readonly totalBytes?: number;
+  /** Which store or member this is about. */
+  readonly subject?: string;
+}
+
+export interface BackupRequest {
+  readonly cluster: string;
+  readonly label?: string | undefined;
+  readonly prune: boolean;
+  /** One-shot runs: accept another cluster id or a history that moved back as the next generation. */
+  readonly acceptCluster: boolean;
+  /** The daemon opens a new generation by itself and alarms; the one-shot command refuses. */
+  readonly onNewGeneration: 'refuse' | 'open';
+  /** The slot this run is for (RFC 3339), when a schedule started it: a slot that another daemon has served is skipped. */
+  readonly slot?: string | undefined;
+}
+
+export interface StoreResult {
+  readonly store: string;
+  readonly outcome: 'stored' | 'failed';
+  readonly error?: { readonly code: string; readonly message: string; readonly hint?: string | undefined };
+}
+
+export interface BackupResult {
+  readonly outcome: 'complete' | 'partial' | 'skipped';
+  readonly id: string;
+  readonly cluster: string;
+  readonly revision: string;
+  readonly compactRevision: string;
+  readonly plainBytes: number;
+  readonly storedBytes: number;
+  readonly durationMs: number;
+  readonly member: string;
+  readonly role: string;
+  readonly stores: readonly StoreResult[];
+  readonly warnings: readonly { readonly code: string; readonly message: string }[];
+  readonly suspect?: string;
+  readonly newGeneration?: { readonly lineage: string; readonly reason: string };
+}
+
+/** Requests that a child process of the daemon can carry out: the verb's name and its request. */
+export type JobRequest =
+  | { readonly verb: 'backup'; readonly request: BackupRequest }
+  | { readonly verb: 'prune'; readonly request: { readonly cluster: string; readonly dryRun: boolean } }
+  | { readonly verb: 'copy'; readonly request: { readonly cluster: string; readonly missing: true } }
+  | { readonly verb: 'sweep'; readonly request: { readonly cluster: string } }
+  | { readonly verb: 'verify'; readonly request: { readonly cluster: string; readonly which: 'latest' | 'all' | readonly string[]; readonly level: 'stored' | 'content' } };
+
+/** Sent by a child over IPC. */
+export type ChildMessage =
+  | { readonly type: 'progress'; readonly event: ProgressEvent }
+  | { readonly type: 'log'; readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly fields: Readonly<Record<string, unknown>>; readonly message: string }
+  | { readonly type: 'result'; readonly result: unknown }
+  | { readonly type: 'error'; readonly code: string; readonly message: string; readonly hint?: string | undefined };
+
+/** Sent by the daemon to the child: first the job, later perhaps `stop`. The configuration is what `packConfig` makes: secrets included, so it travels over IPC only. */
+export type ParentMessage =
+  | { readonly type: 'start'; readonly job: JobRequest; readonly configuration: string; readonly environment: Readonly<Record<string, string>> }
+  | { readonly type: 'stop' };
