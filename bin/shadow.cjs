@@ -38,7 +38,7 @@ function inForeground() {
     // proc(5): after the command in parentheses come state, ppid, pgrp, session, tty_nr, tpgid.
     var fields = fs.readFileSync('/proc/self/stat', 'utf8').split(') ').pop().split(' ');
     return fields[2] === fields[5];
-  } catch (_) {
+  } catch (error) {
     return Boolean(process.stdin.isTTY);
   }
 }
