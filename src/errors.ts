@@ -34,6 +34,14 @@ export const ERRORS = {
   'not-seekable': { exit: 13, meaning: 'compressed, but without a seek table that can be read: no part of it can be opened alone' },
   'not-bolt': { exit: 13, meaning: 'not a bbolt database: no valid meta page' },
   'bolt-damaged': { exit: 13, meaning: 'a page of the database contradicts itself or its place' },
+  'manifest-invalid': { exit: 13, meaning: 'a manifest, check or acceptance is not one that this version or an earlier one writes' },
+  'manifest-too-long': { exit: 1, meaning: 'a manifest would exceed the 8 KiB that readers allow' },
+  ambiguous: { exit: 2, meaning: 'several backups answer the description; the hint names them' },
+  'object-exists': { exit: 1, meaning: 'a store already holds an object under that key; nothing is ever overwritten' },
+  'object-missing': { exit: 1, meaning: 'a store holds no object under that key' },
+  'store-unavailable': { exit: 1, meaning: 'a store cannot be reached, or its folder or bucket is not there' },
+  'store-denied': { exit: 1, meaning: 'a store refuses the credentials, or the right that a call needs' },
+  'store-misbehaves': { exit: 1, meaning: 'a store answers with what no correct store can answer' },
 } as const satisfies Record<string, { exit: number; meaning: string }>;
 
 export type ErrorCode = keyof typeof ERRORS;
