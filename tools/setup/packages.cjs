@@ -44,7 +44,8 @@ function installed(lock) {
     if (where === '' || wanted.link || !where.startsWith('node_modules/')) return true;
     const found = hidden[where];
     if (found === undefined) return wanted.optional === true;
-    return found.version === wanted.version && found.integrity === wanted.integrity;
+    // npm leaves the checksum out of its own list for a package that it found in place; the version must do then.
+    return found.version === wanted.version && (found.integrity === undefined || found.integrity === wanted.integrity);
   });
 }
 
