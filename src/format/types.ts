@@ -26,7 +26,12 @@ export interface Manifest {
   readonly lineage: string;
   /** Id of the previous backup of the same lineage, if any. */
   readonly parent?: string;
-  readonly member: { readonly id: string; readonly name: string; readonly endpoint: string; readonly role: 'leader' | 'follower' | 'learner' };
+  readonly member: {
+    readonly id: string;
+    readonly name: string;
+    readonly endpoint: string;
+    readonly role: 'leader' | 'follower' | 'learner';
+  };
   readonly etcdVersion: string;
   readonly storageVersion?: string;
   readonly raftTerm: string;
@@ -37,9 +42,20 @@ export interface Manifest {
   /** Plain snapshot as etcdctl writes it: database and 32-byte trailer. `databaseSha256` is the trailer. */
   readonly plain: { readonly bytes: number; readonly sha256: string; readonly databaseSha256: string };
   /** The data object as it lies in the stores. */
-  readonly stored: { readonly bytes: number; readonly sha256: string; readonly crc32: string; readonly compression: 'zstd-seekable'; readonly encryption: 'none' | 'age' };
+  readonly stored: {
+    readonly bytes: number;
+    readonly sha256: string;
+    readonly crc32: string;
+    readonly compression: 'zstd-seekable';
+    readonly encryption: 'none' | 'age';
+  };
   readonly keyCount?: number;
-  readonly proof?: { readonly revision: string; readonly compactRevision: string; readonly hash: number; readonly members: readonly string[] };
+  readonly proof?: {
+    readonly revision: string;
+    readonly compactRevision: string;
+    readonly hash: number;
+    readonly members: readonly string[];
+  };
   readonly timings: { readonly streamMs: number; readonly totalMs: number };
   /** Names of the stores it was meant for. */
   readonly stores: readonly string[];
@@ -51,7 +67,7 @@ export interface Manifest {
 
 export type CheckKind = 'verify' | 'drill' | 'suspect' | 'hold' | 'release';
 
-/** A later fact about a backup, an object of its own under `checks/<id>/`. */
+/** A later fact about a backup, an object of its own: `checks/<id>/<UTC>-<kind>-<random>.json`. The newest of its kind counts. */
 export interface Check {
   readonly schema: number;
   readonly kind: CheckKind;
@@ -66,13 +82,16 @@ export interface Check {
   readonly reason?: string;
 }
 
-/** An accepted generation: `checks/generations/<UTC>-<accept|restore>.json`. */
+/**
+ * A fact about a generation: `checks/generations/<UTC>-<kind>-<random>.json`; retention never deletes it.
+ * `accept`: a person accepted it; `restore`: a restore announced it; `release`: an earlier one need not be protected any more.
+ */
 export interface Acceptance {
   readonly schema: number;
-  readonly kind: 'accept' | 'restore';
+  readonly kind: 'accept' | 'restore' | 'release';
   readonly time: string;
   readonly tool: string;
-  /** The lineage that is accepted from now on, and the cluster id it was seen with. */
+  /** The lineage that is accepted (or released) from now on, and the cluster id it was seen with. */
   readonly lineage: string;
   readonly clusterId: string;
   readonly reason?: string;

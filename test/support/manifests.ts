@@ -1,0 +1,63 @@
+import { newId } from '../../src/format/ids.ts';
+import type { Acceptance, Check, Manifest } from '../../src/format/types.ts';
+
+/** Chance from a seed (a linear congruential generator): tests that fail are repeatable. */
+export function seededBytes(seed: number): (length: number) => Uint8Array {
+  let state = seed >>> 0;
+  return (length) =>
+    Uint8Array.from({ length }, () => {
+      state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+      return state >>> 24;
+    });
+}
+
+export const LINEAGE_ONE = '0123456789abcdef';
+export const LINEAGE_TWO = 'zyxwvtsrqpnmkjhg';
+
+/** A whole manifest as a backup writes it; `time` (and so the id) and any field can be given. */
+export function sampleManifest(fields: Partial<Manifest> = {}): Manifest {
+  const time = fields.time ?? '2026-11-22T10:00:00.123Z';
+  return {
+    schema: 1,
+    tool: 'etcd-warden 0.1.0',
+    id: newId(new Date(time), seededBytes(Date.parse(time) % 1_000_003)),
+    cluster: 'prod',
+    time,
+    clusterId: 'cdf818194e3a8c32',
+    clusterIdAtEnd: 'cdf818194e3a8c32',
+    lineage: LINEAGE_ONE,
+    member: { id: '8e9e05c52164694d', name: 'm1', endpoint: 'https://10.0.0.1:2379', role: 'leader' },
+    etcdVersion: '3.6.16',
+    storageVersion: '3.6.0',
+    raftTerm: '7',
+    revision: '41',
+    compactRevision: '12',
+    marks: [
+      { time, revision: '40' },
+      { time, revision: '42' },
+    ],
+    plain: { bytes: 24_608, sha256: 'a'.repeat(64), databaseSha256: 'b'.repeat(64) },
+    stored: { bytes: 5, sha256: 'c'.repeat(64), crc32: '0123abcd', compression: 'zstd-seekable', encryption: 'none' },
+    timings: { streamMs: 12, totalMs: 40 },
+    stores: ['local'],
+    warnings: [],
+    ...fields,
+  };
+}
+
+export function sampleCheck(fields: Partial<Check> & Pick<Check, 'id' | 'kind'>): Check {
+  const verified = fields.kind === 'verify' ? ({ store: 'local', level: 'stored', outcome: 'ok' } as const) : {};
+  return { schema: 1, time: '2026-11-22T11:00:00.000Z', tool: 'etcd-warden 0.1.0', ...verified, ...fields };
+}
+
+export function sampleAcceptance(fields: Partial<Acceptance> = {}): Acceptance {
+  return {
+    schema: 1,
+    kind: 'accept',
+    time: '2026-11-22T12:00:00.000Z',
+    tool: 'etcd-warden 0.1.0',
+    lineage: LINEAGE_TWO,
+    clusterId: 'cdf818194e3a8c32',
+    ...fields,
+  };
+}
