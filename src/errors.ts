@@ -42,6 +42,9 @@ export const ERRORS = {
   'store-unavailable': { exit: 1, meaning: 'a store cannot be reached, or its folder or bucket is not there' },
   'store-denied': { exit: 1, meaning: 'a store refuses the credentials, or the right that a call needs' },
   'store-misbehaves': { exit: 1, meaning: 'a store answers with what no correct store can answer' },
+  'job-crashed': { exit: 1, meaning: 'the process of a job ended without a result; the signal or exit code is in the sentence' },
+  'job-stalled': { exit: 1, meaning: 'a job gave no sign of progress for too long and was ended' },
+  'address-unusable': { exit: 1, meaning: 'an address to listen on is taken, not on this machine, or not allowed' },
 } as const satisfies Record<string, { exit: number; meaning: string }>;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -15,6 +15,8 @@ export interface ClusterAccess {
   readonly user?: string | undefined;
   /** Read anew at each login, so that a rotated password file counts. */
   readonly password?: (() => string) | undefined;
+  /** A token that another process of ours keeps alive: tried before a login, because a login needs quorum. */
+  readonly token?: string | undefined;
   /** Milliseconds for one unary call. */
   readonly requestTimeoutMs: number;
   readonly dialTimeoutMs: number;
@@ -53,6 +55,21 @@ export interface MemberStatus {
   readonly alarms: readonly Alarm[];
   /** Round trip of the Status call in milliseconds. */
   readonly latencyMs: number;
+}
+
+/** One entry of the member list. */
+export interface ListedMember {
+  readonly id: bigint;
+  /** Empty while the member has not started yet. */
+  readonly name: string;
+  readonly peerUrls: readonly string[];
+  readonly clientUrls: readonly string[];
+  readonly learner: boolean;
+}
+
+export interface MemberList {
+  readonly clusterId: bigint;
+  readonly members: readonly ListedMember[];
 }
 
 /** Reply or the reason why there is none. */

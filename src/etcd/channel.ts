@@ -1,0 +1,163 @@
+/**
+ * One gRPC channel to one endpoint. Nothing here retries: a call that was answered late may have been carried out, and which calls may be
+ * asked again is known only to the caller.
+ */
+import {
+  type CallOptions,
+  type ChannelOptions,
+  Client,
+  type ClientReadableStream,
+  connectivityState,
+  credentials,
+  Metadata,
+} from '@grpc/grpc-js';
+import type { SecureContext } from 'node:tls';
+import { WardenError } from '../errors.ts';
+import { type Endpoint, hostAndPort } from './endpoint.ts';
+import type { TlsMaterial } from './tls.ts';
+
+const COMMON_OPTIONS: ChannelOptions = {
+  'grpc.enable_retries': 0,
+  // HTTPS_PROXY is meant for object stores; etcd's own client dials directly too.
+  'grpc.enable_http_proxy': 0,
+  // Otherwise a member that was down is called unreachable for up to two minutes after it came back.
+  'grpc.initial_reconnect_backoff_ms': 200,
+  'grpc.max_reconnect_backoff_ms': 2_000,
+  // etcd answers pings closer than 5 s, or without a call, with GOAWAY too_many_pings.
+  'grpc.keepalive_time_ms': 30_000,
+  'grpc.keepalive_timeout_ms': 10_000,
+  'grpc.keepalive_permit_without_calls': 0,
+  // Channels to the same address must not share a connection: a snapshot would starve the status calls beside it.
+  'grpc.use_local_subchannel_pool': 1,
+};
+
+export interface Codec<Request, Reply> {
+  /** As in `/etcdserverpb.Maintenance/Status`. */
+  readonly path: string;
+  encode(request: Request): Buffer;
+  decode(bytes: Buffer): Reply;
+}
+
+export interface CallLimits {
+  readonly token: string | undefined;
+  readonly dialTimeoutMs: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+export class Channel {
+  readonly #endpoint: Endpoint;
+  readonly #tls: TlsMaterial;
+  readonly #options: ChannelOptions;
+  #client: Client | undefined;
+  #context: SecureContext | undefined;
+
+  constructor(endpoint: Endpoint, tls: TlsMaterial, options: ChannelOptions) {
+    this.#endpoint = endpoint;
+    this.#tls = tls;
+    this.#options = options;
+  }
+
+  /** One answer, or the error as gRPC gives it. */
+  unary<Request, Reply>(
+    codec: Codec<Request, Reply>,
+    request: Request,
+    limits: CallLimits & { readonly timeoutMs: number },
+  ): Promise<Reply> {
+    const client = this.#connected();
+    return new Promise((resolve, reject) => {
+      if (limits.signal?.aborted) {
+        reject(new Error('stopped before it was sent'));
+        return;
+      }
+      let unwatch = (): void => {};
+      const call = client.makeUnaryRequest(
+        codec.path,
+        (value: Request) => codec.encode(value),
+        (bytes: Buffer) => codec.decode(bytes),
+        request,
+        metadata(limits.token),
+        { deadline: Date.now() + limits.timeoutMs },
+        (error, reply) => {
+          unwatch();
+          if (error !== null) reject(error);
+          else if (reply === undefined) reject(new Error('an empty answer'));
+          else resolve(reply);
+        },
+      );
+      unwatch = this.#watch(client, limits, (error) => {
+        reject(error);
+        call.cancel();
+      });
+    });
+  }
+
+  /** A stream without deadline: whoever reads it watches over its progress. It survives a change of the TLS files. */
+  stream<Request, Reply>(codec: Codec<Request, Reply>, request: Request, limits: CallLimits): ClientReadableStream<Reply> {
+    const client = this.#connected();
+    const options: CallOptions = {};
+    const call = client.makeServerStreamRequest(
+      codec.path,
+      (value: Request) => codec.encode(value),
+      (bytes: Buffer) => codec.decode(bytes),
+      request,
+      metadata(limits.token),
+      options,
+    );
+    const unwatch = this.#watch(client, limits, (error) => {
+      call.destroy(error);
+      call.cancel();
+    });
+    call.once('close', unwatch);
+    call.once('status', unwatch);
+    call.once('data', unwatch.dialled);
+    return call;
+  }
+
+  close(): void {
+    this.#client?.close();
+    this.#client = undefined;
+  }
+
+  /** The client for the present TLS files. Calls still running on the former one go on to their end: closing a channel does not cut them. */
+  #connected(): Client {
+    if (!this.#endpoint.secure) {
+      this.#client ??= new Client(hostAndPort(this.#endpoint), credentials.createInsecure(), { ...COMMON_OPTIONS, ...this.#options });
+      return this.#client;
+    }
+    const context = this.#tls.context();
+    if (this.#client === undefined || context !== this.#context) {
+      this.#client?.close();
+      this.#context = context;
+      this.#client = new Client(hostAndPort(this.#endpoint), this.#tls.credentials(this.#endpoint), {
+        ...COMMON_OPTIONS,
+        ...this.#options,
+        ...this.#tls.channelOptions(this.#endpoint),
+      });
+    }
+    return this.#client;
+  }
+
+  /** Ends the call when the caller gives up, or when there is no connection after the dial timeout, which gRPC itself does not know. */
+  #watch(client: Client, limits: CallLimits, stop: (error: Error) => void): (() => void) & { dialled: () => void } {
+    const { signal, dialTimeoutMs } = limits;
+    const onAbort = (): void => stop(new Error('stopped', { cause: signal?.reason }));
+    signal?.addEventListener('abort', onAbort, { once: true });
+    const timer = setTimeout(() => {
+      if (client.getChannel().getConnectivityState(false) === connectivityState.READY) return;
+      stop(new WardenError('unreachable', `no connection to ${this.#endpoint.url} within ${dialTimeoutMs} ms`));
+    }, dialTimeoutMs);
+    return Object.assign(
+      () => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', onAbort);
+      },
+      { dialled: () => clearTimeout(timer) },
+    );
+  }
+}
+
+function metadata(token: string | undefined): Metadata {
+  const result = new Metadata();
+  if (token !== undefined) result.set('token', token);
+  return result;
+}

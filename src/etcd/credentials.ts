@@ -1,0 +1,150 @@
+/**
+ * What all clients of one cluster share: the TLS files and the login. A token is valid on every member (etcd-formats 6.2), so there is one,
+ * taken when it is first needed, and replaced once whenever a member refuses it.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { asError, WardenError } from '../errors.ts';
+import { authDisabled, explainCall, interruption } from './call-errors.ts';
+import { Channel } from './channel.ts';
+import { AUTHENTICATE } from './codecs.ts';
+import { type Endpoint, parseEndpoint } from './endpoint.ts';
+import { TlsMaterial } from './tls.ts';
+import type { ClusterAccess } from './types.ts';
+
+/** The next endpoint is asked to log in when the one before has been silent for this long. */
+const LOGIN_STAGGER_MS = 1_000;
+
+/** By access object, so that a job's clients, made at different times and places, log in once. */
+const known = new WeakMap<ClusterAccess, Credentials>();
+
+/** @throws WardenError `config-invalid` when an endpoint cannot be used. */
+export function credentialsOf(access: ClusterAccess): Credentials {
+  let credentials = known.get(access);
+  if (credentials === undefined) {
+    credentials = new Credentials(access);
+    known.set(access, credentials);
+  }
+  return credentials;
+}
+
+export class Credentials {
+  /** The configured ones, in order, each once. */
+  readonly endpoints: readonly Endpoint[];
+  readonly tls: TlsMaterial;
+  readonly #access: ClusterAccess;
+  /** Undefined after a login where authentication is off. */
+  #token: string | undefined;
+  #loggedIn: boolean;
+  #login: Promise<string | undefined> | undefined;
+
+  constructor(access: ClusterAccess) {
+    this.#access = access;
+    this.tls = new TlsMaterial(access.tls ?? {});
+    const parsed = access.endpoints.map((address) => this.parse(address));
+    this.endpoints = [...new Map(parsed.map((endpoint) => [endpoint.url, endpoint])).values()];
+    if (this.endpoints.length === 0) throw new WardenError('config-invalid', `cluster ${access.name} has no endpoints`);
+    this.#token = access.token;
+    this.#loggedIn = access.token !== undefined;
+  }
+
+  parse(address: string): Endpoint {
+    const { tls } = this.#access;
+    return parseEndpoint(address, tls?.caFile !== undefined || tls?.certFile !== undefined);
+  }
+
+  /** Whether the user's password and token may be sent there: never over http where any configured endpoint is https. */
+  mayLogInAt(endpoint: Endpoint): boolean {
+    return this.#access.user !== undefined && (endpoint.secure || !this.endpoints.some((one) => one.secure));
+  }
+
+  /** A token that may still be valid, or undefined when none is needed. @throws WardenError what the login said. */
+  token(signal: AbortSignal | undefined): Promise<string | undefined> {
+    return this.#loggedIn ? Promise.resolve(this.#token) : this.#logInOnce(signal);
+  }
+
+  /** Another token than the one that was refused; when somebody replaced that already, no new login. */
+  renewedToken(refused: string | undefined, signal: AbortSignal | undefined): Promise<string | undefined> {
+    if (this.#loggedIn && this.#token !== refused) return Promise.resolve(this.#token);
+    this.#loggedIn = false;
+    return this.#logInOnce(signal);
+  }
+
+  /** All who wait share one login; one of them giving up does not take it from the others. */
+  async #logInOnce(signal: AbortSignal | undefined): Promise<string | undefined> {
+    this.#login ??= this.#logIn().finally(() => {
+      this.#login = undefined;
+    });
+    const login = this.#login;
+    login.catch(() => {}); // told to whoever still waits for it
+    if (signal === undefined) return login;
+    const gaveUp = Promise.withResolvers<never>();
+    const onAbort = (): void => gaveUp.reject(interruption(signal, 'the login'));
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      return await Promise.race([login, gaveUp.promise]);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async #logIn(): Promise<string | undefined> {
+    const { user, password, name } = this.#access;
+    if (user === undefined) return undefined;
+    if (password === undefined) throw new WardenError('config-invalid', `user ${user} of cluster ${name} has no password`);
+    const secret = password();
+    const stop = new AbortController();
+    const failures: WardenError[] = [];
+    const tries = this.endpoints
+      .filter((endpoint) => this.mayLogInAt(endpoint))
+      .map(async (endpoint, index) => {
+        try {
+          // A refused connection or a "no leader" comes at once; a silent member must not hold up the others.
+          if (index > 0) await sleep(index * LOGIN_STAGGER_MS, undefined, { signal: stop.signal });
+          return await this.#authenticate(endpoint, user, secret, stop.signal);
+        } catch (error) {
+          if (!stop.signal.aborted && error instanceof WardenError) failures.push(error);
+          // A wrong password is wrong everywhere.
+          if (error instanceof WardenError && error.code === 'login-failed') stop.abort();
+          throw error;
+        }
+      });
+    try {
+      this.#token = await Promise.any(tries);
+      this.#loggedIn = true;
+      return this.#token;
+    } catch (error) {
+      throw loginError(failures, user, error);
+    } finally {
+      stop.abort();
+    }
+  }
+
+  async #authenticate(endpoint: Endpoint, name: string, password: string, signal: AbortSignal): Promise<string | undefined> {
+    const { requestTimeoutMs: timeoutMs, dialTimeoutMs } = this.#access;
+    const channel = new Channel(endpoint, this.tls, {});
+    try {
+      const reply = await channel.unary(AUTHENTICATE, { name, password }, { token: undefined, timeoutMs, dialTimeoutMs, signal });
+      return reply.token;
+    } catch (error) {
+      if (authDisabled(error)) return undefined;
+      throw explainCall(error, { endpoint: endpoint.url, method: 'Auth/Authenticate', user: name, signal, deadlineMs: timeoutMs });
+    } finally {
+      channel.close();
+    }
+  }
+}
+
+/** One reason out of several: what was decided beats what was not, an answer beats silence. */
+function loginError(failures: readonly WardenError[], user: string, thrown: unknown): WardenError {
+  const refused = failures.find((failure) => failure.code === 'login-failed' || failure.code === 'tls-failed');
+  if (refused !== undefined) return refused;
+  const undecided = failures.find((failure) => failure.code === 'no-quorum' || failure.code === 'timeout');
+  if (undecided !== undefined) {
+    return new WardenError('login-needs-quorum', `user ${user} cannot log in while the cluster has no quorum: ${undecided.message}`, {
+      hint: 'a password is checked through raft; a client certificate whose common name is a user with the root role works without quorum, and so does a token that is still alive',
+      cause: undecided,
+    });
+  }
+  return failures[0] ?? new WardenError('login-failed', `user ${user} cannot log in: ${asError(thrown).message}`, { cause: thrown });
+}

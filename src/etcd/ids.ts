@@ -1,0 +1,4 @@
+/** Cluster and member ids as etcd prints them: lower-case hex without padding. */
+export function hex(id: bigint): string {
+  return id.toString(16);
+}

@@ -1,0 +1,218 @@
+/**
+ * The calls to one particular member. Each has a deadline and a signal, none is repeated, but for one case: a token that the member refuses
+ * is replaced once, because tokens expire, and a restarted member forgets them.
+ */
+import type { ClientReadableStream } from '@grpc/grpc-js';
+import { WardenError } from '../errors.ts';
+import { explainCall, tokenRefused } from './call-errors.ts';
+import { Channel, type Codec } from './channel.ts';
+import { ALARM, MEMBER_LIST, RANGE, SNAPSHOT, STATUS } from './codecs.ts';
+import { type Credentials, credentialsOf } from './credentials.ts';
+import type { Endpoint } from './endpoint.ts';
+import type { StatusResponse } from './proto/rpc_pb.ts';
+import { snapshotBatches } from './snapshot-stream.ts';
+import type { Alarm, ClusterAccess, ListedMember, MemberList, MemberStatus, SnapshotMessage } from './types.ts';
+
+/** Measured: 1 MiB is enough for loopback; a link of 10 Gbit/s and 5 ms needs 6 MiB. */
+const SNAPSHOT_WINDOW = 8 * 1024 * 1024;
+/** Member lists and statuses are small; this only keeps a broken server from filling the memory. */
+const MAX_REPLY = 64 * 1024 * 1024;
+
+export interface SnapshotOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Bytes per second; 0 or absent = as fast as it comes. */
+  readonly maxRate?: number | undefined;
+}
+
+export class MemberClient {
+  readonly endpoint: string;
+  readonly #access: ClusterAccess;
+  readonly #address: Endpoint;
+  readonly #credentials: Credentials;
+  readonly #calls: Channel;
+  readonly #snapshots: Channel;
+
+  /** @param endpoint configured or discovered. @throws WardenError `config-invalid` */
+  constructor(access: ClusterAccess, endpoint: string) {
+    this.#access = access;
+    this.#credentials = credentialsOf(access);
+    this.#address = this.#credentials.parse(endpoint);
+    this.endpoint = this.#address.url;
+    this.#calls = new Channel(this.#address, this.#credentials.tls, { 'grpc.max_receive_message_length': MAX_REPLY });
+    this.#snapshots = new Channel(this.#address, this.#credentials.tls, {
+      'grpc-node.flow_control_window': SNAPSHOT_WINDOW,
+      'grpc.max_receive_message_length': -1,
+    });
+  }
+
+  /** What this member knows of itself: a local read that is answered without quorum, by learners too. */
+  async status(signal?: AbortSignal): Promise<MemberStatus> {
+    const started = performance.now();
+    const reply = await this.#call(STATUS, {}, signal);
+    return statusOf(this.endpoint, reply, performance.now() - started);
+  }
+
+  /** From the member's own memory, or agreed by quorum when `linearizable` (3.5+; 3.4 always answers from memory). Learners refuse. */
+  async memberList(options: { readonly linearizable?: boolean; readonly signal?: AbortSignal | undefined } = {}): Promise<MemberList> {
+    const reply = await this.#call(MEMBER_LIST, { linearizable: options.linearizable ?? false }, options.signal);
+    const members = reply.members.map((member): ListedMember => ({
+      id: member.id,
+      name: member.name,
+      peerUrls: member.peerUrls,
+      clientUrls: member.clientUrls,
+      learner: member.isLearner,
+    }));
+    return { clusterId: reply.header?.clusterId ?? 0n, members };
+  }
+
+  /** Through raft, so it needs quorum; {@link status} tells the alarms without. */
+  async alarms(signal?: AbortSignal): Promise<Alarm[]> {
+    const reply = await this.#call(ALARM, { action: 0, memberId: 0n, alarm: 0 }, signal);
+    return reply.alarms.flatMap((one): Alarm[] => {
+      const type = one.alarm === 1 ? 'NOSPACE' : one.alarm === 2 ? 'CORRUPT' : undefined;
+      return type === undefined ? [] : [{ type, memberId: one.memberId }];
+    });
+  }
+
+  /**
+   * Milliseconds of a linearizable read: what tells that this member takes part in the quorum, as Status does not.
+   * A user that may not read the key has been answered all the same.
+   */
+  async linearizableRead(signal?: AbortSignal): Promise<number> {
+    const started = performance.now();
+    try {
+      await this.#call(RANGE, { key: Buffer.from('health'), limit: 1n, keysOnly: true }, signal);
+    } catch (error) {
+      if (!(error instanceof WardenError && error.code === 'permission-denied')) throw error;
+    }
+    return performance.now() - started;
+  }
+
+  /**
+   * The whole database as this member has it, needing no quorum, in batches of messages. The end of the iteration is the end of the stream, not
+   * a proof: compare the trailer. Stop iterating to end the read transaction on the member.
+   */
+  async *snapshot(options: SnapshotOptions = {}): AsyncGenerator<readonly SnapshotMessage[], void, undefined> {
+    const token = await this.#token(options.signal, false);
+    let started = false;
+    try {
+      for await (const batch of this.#snapshotWith(token, options)) {
+        started = true;
+        yield batch;
+      }
+    } catch (error) {
+      // Only a refusal at the start may be answered by a second try: later the database has moved on and the bytes would not fit together.
+      if (started || !this.#renewable(error)) throw error;
+      yield* this.#snapshotWith(await this.#credentials.renewedToken(token, options.signal), options);
+    }
+  }
+
+  close(): void {
+    this.#calls.close();
+    this.#snapshots.close();
+  }
+
+  #snapshotWith(token: string | undefined, options: SnapshotOptions): AsyncGenerator<readonly SnapshotMessage[], void, undefined> {
+    const { dialTimeoutMs, streamIdleTimeoutMs } = this.#access;
+    const explain = (thrown: unknown): WardenError => this.#explain(thrown, SNAPSHOT.path, options.signal, undefined);
+    let call: ClientReadableStream<SnapshotMessage>;
+    try {
+      call = this.#snapshots.stream(SNAPSHOT, {}, { token, dialTimeoutMs, signal: options.signal });
+    } catch (error) {
+      throw explain(error);
+    }
+    return snapshotBatches(call, {
+      endpoint: this.endpoint,
+      idleTimeoutMs: streamIdleTimeoutMs,
+      maxRate: options.maxRate ?? 0,
+      signal: options.signal,
+      explain,
+    });
+  }
+
+  async #call<Request, Reply>(codec: Codec<Request, Reply>, request: Request, signal: AbortSignal | undefined): Promise<Reply> {
+    // Older releases answer Status to anybody, so it is asked even when a login was impossible for want of a quorum.
+    const token = await this.#token(signal, codec.path === STATUS.path);
+    try {
+      return await this.#attempt(codec, request, signal, token);
+    } catch (error) {
+      if (!this.#renewable(error)) throw error;
+      return await this.#attempt(codec, request, signal, await this.#credentials.renewedToken(token, signal));
+    }
+  }
+
+  async #attempt<Request, Reply>(
+    codec: Codec<Request, Reply>,
+    request: Request,
+    signal: AbortSignal | undefined,
+    token: string | undefined,
+  ): Promise<Reply> {
+    const { requestTimeoutMs: timeoutMs, dialTimeoutMs } = this.#access;
+    try {
+      return await this.#calls.unary(codec, request, { token, timeoutMs, dialTimeoutMs, signal });
+    } catch (error) {
+      throw this.#explain(error, codec.path, signal, timeoutMs);
+    }
+  }
+
+  async #token(signal: AbortSignal | undefined, optional: boolean): Promise<string | undefined> {
+    if (!this.#credentials.mayLogInAt(this.#address)) return undefined;
+    try {
+      return await this.#credentials.token(signal);
+    } catch (error) {
+      if (optional && error instanceof WardenError && error.code === 'login-needs-quorum') return undefined;
+      throw error;
+    }
+  }
+
+  #renewable(error: unknown): boolean {
+    return (
+      this.#credentials.mayLogInAt(this.#address) &&
+      error instanceof WardenError &&
+      error.code === 'login-failed' &&
+      tokenRefused(error.cause)
+    );
+  }
+
+  #explain(thrown: unknown, path: string, signal: AbortSignal | undefined, deadlineMs: number | undefined): WardenError {
+    const method = path.replace(/^\/etcdserverpb\./, '');
+    return explainCall(thrown, { endpoint: this.endpoint, method, user: this.#access.user, signal, deadlineMs });
+  }
+}
+
+function statusOf(endpoint: string, reply: StatusResponse, latencyMs: number): MemberStatus {
+  const memberId = reply.header?.memberId ?? 0n;
+  return {
+    endpoint,
+    clusterId: reply.header?.clusterId ?? 0n,
+    memberId,
+    name: '',
+    role: reply.isLearner ? 'learner' : reply.leader === memberId ? 'leader' : 'follower',
+    leader: reply.leader,
+    version: reply.version,
+    storageVersion: reply.storageVersion || undefined,
+    dbSize: Number(reply.dbSize),
+    dbSizeInUse: Number(reply.dbSizeInUse),
+    dbSizeQuota: quotaOf(reply),
+    raftIndex: reply.raftIndex,
+    raftAppliedIndex: reply.raftAppliedIndex,
+    raftTerm: reply.raftTerm,
+    revision: reply.header?.revision ?? 0n,
+    alarms: reply.errors.flatMap(alarmIn),
+    latencyMs,
+  };
+}
+
+/** The field came with 3.6.0 but was wrong until 3.6.6. */
+function quotaOf(reply: StatusResponse): number | undefined {
+  if (reply.dbSizeQuota <= 0n || /^3\.6\.[0-5]\b/.test(reply.version)) return undefined;
+  return Number(reply.dbSizeQuota);
+}
+
+/** Status lists alarms as text, for example `memberID:4025405850709594487 alarm:NOSPACE `, which works without quorum. */
+function alarmIn(text: string): Alarm[] {
+  const type = /alarm:(NOSPACE|CORRUPT)/.exec(text)?.[1];
+  if (type !== 'NOSPACE' && type !== 'CORRUPT') return [];
+  // The id is left out when it is zero, as CORRUPT's may be since 3.5.7 and 3.4.23.
+  return [{ type, memberId: BigInt(/memberID:(\d+)/.exec(text)?.[1] ?? 0) }];
+}

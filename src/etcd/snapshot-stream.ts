@@ -1,0 +1,135 @@
+/**
+ * The snapshot stream as batches of messages. The stream is one read transaction on the member, so it must run at full speed and end; yet
+ * whoever writes may be slower, so the reading pauses when {@link HIGH_WATER} bytes wait. Batches, because a promise for each of the
+ * 65 536 messages of a 2 GiB database would cost more than reading them.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ClientReadableStream } from '@grpc/grpc-js';
+import { asError, WardenError } from '../errors.ts';
+import type { SnapshotMessage } from './types.ts';
+
+/** Bytes that may wait for the consumer before the stream is paused. */
+const HIGH_WATER = 4 * 1024 * 1024;
+
+export interface StreamWatch {
+  readonly endpoint: string;
+  /** Milliseconds of waiting for a byte, not counting the time in which we ourselves do not read. */
+  readonly idleTimeoutMs: number;
+  /** Bytes per second; 0 = no limit. */
+  readonly maxRate: number;
+  readonly signal: AbortSignal | undefined;
+  /** Turns what gRPC says into an error of ours. */
+  readonly explain: (thrown: unknown) => WardenError;
+}
+
+/**
+ * @throws WardenError `snapshot-stalled` when no byte came for too long, `snapshot-cut` when the stream broke off after its first byte,
+ *   and what `explain` says when it never began. A stream that merely ends is not judged here: the trailer tells whether it is whole.
+ */
+export async function* snapshotBatches(
+  call: ClientReadableStream<SnapshotMessage>,
+  watch: StreamWatch,
+): AsyncGenerator<readonly SnapshotMessage[], void, undefined> {
+  let queue: SnapshotMessage[] = [];
+  let queuedBytes = 0;
+  let received = 0;
+  let remaining = 0;
+  let state = 'open' as 'open' | 'ended' | WardenError;
+  let wake: (() => void) | undefined;
+
+  function settle(next: 'ended' | WardenError): void {
+    if (state !== 'open') return;
+    state = next;
+    wake?.();
+  }
+
+  call.on('data', (message: SnapshotMessage) => {
+    // A member whose disk fails under it can send empty messages for ever (etcd-formats 1.2): they are neither progress nor kept.
+    if (message.blob.length === 0) return;
+    queue.push(message);
+    queuedBytes += message.blob.length;
+    received += message.blob.length;
+    remaining = message.remaining;
+    if (queuedBytes >= HIGH_WATER) call.pause();
+    if (wake !== undefined) {
+      // Not at once: the messages that arrived in the same read follow within this turn of the event loop and make one batch.
+      setImmediate(wake);
+      wake = undefined;
+    }
+  });
+  call.on('end', () => settle('ended'));
+  call.on('error', (error) => {
+    const explained = watch.explain(error);
+    const kept = received === 0 || explained.code === 'interrupted' || explained.code === 'snapshot-stalled';
+    settle(kept ? explained : cut(explained));
+  });
+
+  function cut(cause: WardenError): WardenError {
+    return new WardenError(
+      'snapshot-cut',
+      `the snapshot from ${watch.endpoint} broke off after ${received} of ${received + remaining + 32} bytes: ${cause.message}`,
+      {
+        cause,
+      },
+    );
+  }
+
+  async function arrival(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    wake = resolve;
+    const timer = setTimeout(() => {
+      settle(
+        new WardenError(
+          'snapshot-stalled',
+          `the snapshot from ${watch.endpoint} brought no byte for ${watch.idleTimeoutMs} ms, after ${received} bytes`,
+          {
+            hint: 'the member hangs or the network drops packets; another member is tried when there is one',
+          },
+        ),
+      );
+    }, watch.idleTimeoutMs);
+    try {
+      await promise;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  const pace = createPace(watch.maxRate, watch.signal);
+  try {
+    for (;;) {
+      if (typeof state === 'object') throw state;
+      if (queue.length > 0) {
+        const batch = queue;
+        const bytes = queuedBytes;
+        queue = [];
+        queuedBytes = 0;
+        call.resume();
+        yield batch;
+        await pace(bytes).catch((error: unknown) => {
+          throw watch.explain(asError(error));
+        });
+      } else if (state === 'ended') {
+        return;
+      } else {
+        await arrival();
+      }
+    }
+  } finally {
+    // Whoever stops early must end the read transaction on the member too.
+    call.on('error', () => {});
+    call.cancel();
+    call.destroy();
+  }
+}
+
+/** Waits as long as the bytes so far should have taken. Long pauses are not made good: a limit is a promise to the disk and the network. */
+function createPace(maxRate: number, signal: AbortSignal | undefined): (bytes: number) => Promise<void> {
+  if (maxRate <= 0) return () => Promise.resolve();
+  let due = performance.now();
+  return async (bytes) => {
+    due = Math.max(due, performance.now()) + (bytes / maxRate) * 1000;
+    const wait = due - performance.now();
+    if (wait > 1) await sleep(wait, undefined, signal === undefined ? {} : { signal });
+  };
+}
