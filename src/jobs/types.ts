@@ -59,11 +59,40 @@ export interface BackupResult {
   readonly newGeneration?: { readonly lineage: string; readonly reason: string };
 }
 
+/** What a daemon learns about a cluster's backups from a child, so that it opens no store itself. Times are ms since 1970. */
+export interface SurveyResult {
+  readonly backups: { readonly complete: number; readonly partial: number; readonly damaged: number };
+  /** The newest that any store lists whole, complete or partial: it serves the slots before it. */
+  readonly newest: SurveyedBackup | undefined;
+  /** The newest that all intended stores hold whole and verified. */
+  readonly newestComplete: SurveyedBackup | undefined;
+  readonly stores: readonly {
+    readonly store: string;
+    readonly newestVerifiedMs: number | undefined;
+    /** Backups meant for this store that it does not hold whole. */
+    readonly missing: number;
+    /** Set when the store could not be listed. */
+    readonly error?: { readonly code: string; readonly message: string } | undefined;
+  }[];
+  /** The newest generation, when nobody has accepted it. */
+  readonly unaccepted: { readonly lineage: string; readonly clusterId: string } | undefined;
+}
+
+export interface SurveyedBackup {
+  readonly id: string;
+  readonly timeMs: number;
+  readonly revision: string;
+  readonly plainBytes: number;
+  readonly storedBytes: number;
+  readonly suspect: string | undefined;
+}
+
 /** Requests that a child process of the daemon can carry out: the verb's name and its request. */
 export type JobRequest =
   | { readonly verb: 'backup'; readonly request: BackupRequest }
   | { readonly verb: 'prune'; readonly request: { readonly cluster: string; readonly dryRun: boolean } }
   | { readonly verb: 'copy'; readonly request: { readonly cluster: string; readonly missing: true } }
+  | { readonly verb: 'survey'; readonly request: { readonly cluster: string } }
   | { readonly verb: 'sweep'; readonly request: { readonly cluster: string } }
   | { readonly verb: 'verify'; readonly request: { readonly cluster: string; readonly which: 'latest' | 'all' | readonly string[]; readonly level: 'stored' | 'content' } };
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { WardenError } from '../errors.ts';
-import { createLogger } from './create-logger.ts';
+import { createLogger } from './pino.ts';
 
 function collect(isTTY = false): { lines: string[]; stream: { write(line: string): void; isTTY: boolean } } {
   const lines: string[] = [];

@@ -12,8 +12,10 @@ export type Level = 'trace' | 'debug' | 'info' | 'warn' | 'error';
 
 export interface LoggerOptions {
   readonly level: Level;
-  /** `auto`: text when the stream is a terminal, JSON otherwise. */
+  /** `auto`: text for a command, and for a daemon whose stream is a terminal; JSON otherwise. */
   readonly format: 'auto' | 'json' | 'text';
+  /** Who writes; a daemon when not given. */
+  readonly purpose?: 'daemon' | 'command';
   /** Where lines go; standard error when not given. Written synchronously, so that the last line before an exit is not lost. */
   readonly stream?: LogStream;
   /** Decides about priorities and colour; `process.env` when not given. */
@@ -32,7 +34,7 @@ const PRIORITIES: Readonly<Record<number, number>> = { 10: 7, 20: 7, 30: 6, 40: 
 export function createLogger(options: LoggerOptions): Logger {
   const stream = options.stream ?? process.stderr;
   const environment = options.environment ?? process.env;
-  const text = options.format === 'text' || (options.format === 'auto' && stream.isTTY === true);
+  const text = options.format === 'text' || (options.format === 'auto' && (options.purpose === 'command' || stream.isTTY === true));
   const journal = isJournal(stream, environment);
   const colour = stream.isTTY === true && (environment['NO_COLOR'] ?? '') === '';
   const destination = {
