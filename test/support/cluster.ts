@@ -276,7 +276,7 @@ async function start(options: ClusterOptions): Promise<Cluster> {
     async exhaustQuota() {
       // Below the size at which a filled batch is refused as a whole, so that the database ends near its quota.
       for (let round = 0; ; round++) {
-        const refused = await this.fill({
+        const refused = await fill(connections(), {
           keys: 100,
           valueBytes: 10_000,
           seed: round,

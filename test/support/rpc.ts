@@ -33,7 +33,8 @@ export function connect(endpoint: string, access: { tls?: TlsFiles | undefined; 
   const read = (file: string | undefined): Buffer | null => (file === undefined ? null : readFileSync(file));
   const secure =
     tls === undefined ? credentials.createInsecure() : credentials.createSsl(read(tls.caFile), read(tls.keyFile), read(tls.certFile));
-  const client = new Client(url.host, secure, OPTIONS);
+  // The certificates hold this name as well, and TLS sends none for an address.
+  const client = new Client(url.host, secure, tls === undefined ? OPTIONS : { ...OPTIONS, 'grpc.ssl_target_name_override': 'localhost' });
 
   async function call(method: string, request: Buffer, { timeoutMs = 10_000 }: { timeoutMs?: number } = {}): Promise<Message> {
     if (token === undefined) return send(method, request, new Metadata(), timeoutMs);
