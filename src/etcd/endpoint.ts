@@ -37,7 +37,7 @@ export function parseEndpoint(address: string, secureByDefault: boolean): Endpoi
     throw invalid(address, 'must end after the port');
   const secure = url.protocol === 'https:';
   // URL drops 80 and 443 as the defaults of their schemes, so that they are told from "no port" by the text alone.
-  const port = url.port !== '' ? Number(url.port) : /:(80|443)\/?$/.test(withScheme) ? Number(secure ? 443 : 80) : DEFAULT_PORT;
+  const port = url.port !== '' ? Number(url.port) : /:(80|443)\/?$/.test(withScheme) ? (secure ? 443 : 80) : DEFAULT_PORT;
   return { url: `${url.protocol}//${url.hostname}:${port}`, secure, host: url.hostname.replace(/^\[|\]$/g, ''), port };
 }
 

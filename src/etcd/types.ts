@@ -82,7 +82,7 @@ export interface ClusterView {
   /** Id of most reachable endpoints. */
   readonly clusterId: bigint;
   readonly members: readonly MemberView[];
-  /** A leader is known and answers. False = lost quorum (or nobody knows). */
+  /** Some member knows a leader. False = lost quorum, or nobody who answers can tell. */
   readonly quorum: boolean;
   /** Things worth a warning: endpoints ignored and why, excluded for another cluster id, discovery failed. */
   readonly notes: readonly string[];
@@ -92,6 +92,8 @@ export interface ClusterView {
 export interface Candidate {
   readonly status: MemberStatus;
   readonly secondRate: readonly string[];
+  /** Why its data may be wrong (CORRUPT armed); a backup from it is kept and named suspect. */
+  readonly suspect?: string | undefined;
 }
 
 export interface SnapshotMessage {
