@@ -26,7 +26,7 @@ export function program(command: EtcdCommand | OtherCommand, minor?: EtcdMinor):
 /** One etcd to show things with, whichever setup found or built: its version, the server and its command line. */
 export function anyEtcd(): { version: string; etcd: string; etcdctl: string } {
   const programs = readManifest();
-  for (const name of ['etcd-3.6', 'etcd-3.7', 'etcd-3.5', 'etcd-any']) {
+  for (const name of ['etcd-3.6', 'etcd-3.7', 'etcd-3.5', 'etcd-any', 'etcd-3.4']) {
     const found = programs[name];
     const etcd = found?.paths['etcd'];
     const etcdctl = found?.paths['etcdctl'];

@@ -19,7 +19,7 @@ const PROGRAMS = {
   'etcd-3.5': etcd('3.5'),
   'etcd-3.6': etcd('3.6'),
   'etcd-3.7': etcd('3.7'),
-  // For the demo on a machine without Go: whatever etcd the distribution has.
+  // For the demo: whatever etcd the distribution has.
   'etcd-any': {
     commands: ['etcd', 'etcdctl'],
     asks: { etcd: ['--version'], etcdctl: ['version'] },
