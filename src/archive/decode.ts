@@ -1,0 +1,105 @@
+/** Archives read from beginning to end with bounded memory: every frame, every chunk and the seek table are checked on the way. */
+import { createHash } from 'node:crypto';
+import { crc32 } from 'node:zlib';
+import type { Store } from '../store/types.ts';
+import { type AgeKey, MAX_HEADER_LENGTH, openHeader } from './age.ts';
+import { openPayload } from './age-payload.ts';
+import { ByteQueue } from './byte-queue.ts';
+import { decodeFrames } from './frame-stream.ts';
+import { isCompressed, isEncrypted, MAGIC_LENGTH } from './layers.ts';
+import type { OpenOptions } from './open.ts';
+
+export interface StoredFigures {
+  readonly storedBytes: number;
+  readonly storedSha256: string;
+  /** Eight lower-case hex digits. */
+  readonly storedCrc32: string;
+}
+
+export interface ContentFigures extends StoredFigures {
+  readonly plainBytes: number;
+  readonly plainSha256: string;
+}
+
+export interface ReadOptions extends OpenOptions {
+  /** Stored bytes read so far. */
+  readonly onProgress?: ((storedBytes: number) => void) | undefined;
+}
+
+/** Reads an object and hashes it as it lies there: the level `stored`, which needs no key. */
+export async function hashStored(store: Store, key: string, options: ReadOptions): Promise<StoredFigures> {
+  const tally = createTally(options);
+  for await (const chunk of store.stream(key, options)) tally.add(chunk);
+  return tally.figures();
+}
+
+/** Reads an object down to its plain bytes: the level `content`. @throws WardenError `key-missing`, `verification-failed` */
+export async function hashContent(store: Store, key: string, options: ReadOptions): Promise<ContentFigures> {
+  const tally = createTally(options);
+  const sha256 = createHash('sha256');
+  let plainBytes = 0;
+  for await (const plain of decodeBytes(tally.through(store.stream(key, options)), key, options)) {
+    sha256.update(plain);
+    plainBytes += plain.length;
+  }
+  return { ...tally.figures(), plainBytes, plainSha256: sha256.digest('hex') };
+}
+
+/** The plain bytes of an object in file order. */
+export function decodeStream(store: Store, key: string, options: OpenOptions): AsyncGenerator<Buffer, void, undefined> {
+  return decodeBytes(store.stream(key, options), key, options);
+}
+
+/**
+ * The plain bytes of an archive that comes as a stream.
+ * @param name tells with its suffixes what it must be; without them its first bytes do.
+ * @throws WardenError `key-missing`, `verification-failed`
+ */
+export async function* decodeBytes(source: AsyncIterable<Buffer>, name: string, options: OpenOptions): AsyncGenerator<Buffer, void, undefined> {
+  const stored = new ByteQueue(source);
+  try {
+    await stored.fill(MAGIC_LENGTH);
+    const inner = isEncrypted(name, stored.peek(MAGIC_LENGTH)) ? new ByteQueue(openPayload((await takeHeader(stored, options)).payloadKey, stored)) : stored;
+    await inner.fill(MAGIC_LENGTH);
+    if (isCompressed(name, inner.peek(MAGIC_LENGTH))) yield* decodeFrames(inner);
+    else while (await inner.fill(1)) yield inner.take(inner.length);
+  } finally {
+    await stored.close();
+  }
+}
+
+async function takeHeader(stored: ByteQueue, options: OpenOptions): Promise<AgeKey> {
+  await stored.fill(MAX_HEADER_LENGTH);
+  const key = await openHeader(stored.peek(MAX_HEADER_LENGTH), options.identities ?? []);
+  stored.take(key.headerLength);
+  return key;
+}
+
+interface Tally {
+  add(chunk: Buffer): void;
+  through(source: AsyncIterable<Buffer>): AsyncIterable<Buffer>;
+  figures(): StoredFigures;
+}
+
+function createTally(options: ReadOptions): Tally {
+  const sha256 = createHash('sha256');
+  let sum = 0;
+  let storedBytes = 0;
+  function add(chunk: Buffer): void {
+    options.signal.throwIfAborted();
+    sha256.update(chunk);
+    sum = crc32(chunk, sum);
+    storedBytes += chunk.length;
+    options.onProgress?.(storedBytes);
+  }
+  return {
+    add,
+    async *through(source) {
+      for await (const chunk of source) {
+        add(chunk);
+        yield chunk;
+      }
+    },
+    figures: () => ({ storedBytes, storedSha256: sha256.digest('hex'), storedCrc32: sum.toString(16).padStart(8, '0') }),
+  };
+}
