@@ -9,7 +9,7 @@ export interface Secret {
 }
 
 export interface Schedule {
-  /** Five-field cron expression, or undefined = never by itself. */
+  /** Cron expression of five fields (six: seconds first), or undefined = never by itself. */
   readonly cron: string | undefined;
   /** IANA name. */
   readonly timeZone: string;
@@ -55,7 +55,7 @@ export interface ClusterConfig {
   readonly dataDir: string | undefined;
   readonly backup: {
     readonly schedule: Schedule;
-    /** Names of stores; at least one. */
+    /** Names of stores; empty only without a file and without `--to`. */
     readonly stores: readonly string[];
     /** readyz fails when the newest backup is older. */
     readonly maxAgeMs: number;
@@ -147,4 +147,12 @@ export interface Config {
 }
 
 /** Where a value came from, for `config print` and errors. */
-export type Origin = { readonly kind: 'default' } | { readonly kind: 'file'; readonly path: string; readonly line: number } | { readonly kind: 'environment'; readonly name: string } | { readonly kind: 'flag'; readonly name: string };
+export type Origin =
+  | { readonly kind: 'default' }
+  /** Line and column count from 1; line 0 = the file as a whole. */
+  | { readonly kind: 'file'; readonly path: string; readonly line: number; readonly column?: number }
+  | { readonly kind: 'environment'; readonly name: string }
+  /** A file of systemd's credentials directory. */
+  | { readonly kind: 'credential'; readonly name: string }
+  /** Without the leading dashes. */
+  | { readonly kind: 'flag'; readonly name: string };

@@ -1,0 +1,68 @@
+/**
+ * Which cron expressions count, and how far apart their runs are. croner does the reckoning; the grammar is narrowed to what crontab(5),
+ * croner and node-cron read alike (a property test holds that), so that nobody's habit means something else here.
+ */
+import { Cron } from 'croner';
+
+/** `*`, `5`, `1-5`, each with an optional step (a single number takes none), in lists; names only where crontab(5) has them. */
+const ITEM = String.raw`(?:\*(?:/\d{1,2})?|\d{1,2}(?:-\d{1,2}(?:/\d{1,2})?)?)`;
+const FIELD = new RegExp(`^${ITEM}(?:,${ITEM})*$`);
+const MONTHS = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec'];
+const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'];
+
+/** Far enough to meet every date that exists: 29 February is up to eight years away (2096 to 2104). */
+const PROBED_RUNS = 60;
+
+/** Why an expression is none, in words to be read after "expected"; undefined when it is fine. */
+export function checkCron(expression: string, timeZone: string, now: Date): string | undefined {
+  const fields = expression.trim().split(/\s+/);
+  if (fields.length !== 5 && fields.length !== 6) return 'a cron expression of five fields (minute hour day month weekday), or off';
+  const five = fields.slice(-5);
+  const plain = [...fields.slice(0, -2), withNumbers(five[3]!, MONTHS, 1), withNumbers(five[4]!, DAYS, 0)];
+  if (!plain.every((field) => FIELD.test(field) && !/\/0+(?:,|$)/.test(field))) {
+    return 'a cron expression of numbers, names of months and weekdays, *, ranges, steps and lists (no L, W, #, ? or @daily)';
+  }
+  let next: Date | null;
+  try {
+    next = cron(expression, timeZone).nextRun(now);
+  } catch (error) {
+    return `a cron expression (${(error as Error).message.replace(/^CronPattern: /, '').replaceAll(/\s+/g, ' ')})`;
+  }
+  return next === null ? 'a schedule that comes round at all; this one never does' : undefined;
+}
+
+/** Why a time zone is none; undefined when it is fine. croner notices a bad one only when it reckons. */
+export function isTimeZone(name: string, now: Date): boolean {
+  try {
+    // Intl takes offsets such as `+01:00` too, which have no summer time and are not names.
+    return /^[A-Za-z][A-Za-z0-9_+\-/]*$/.test(name) && cron('0 0 * * *', name).nextRun(now) !== null;
+  } catch {
+    return false;
+  }
+}
+
+/** Milliseconds between neighbouring runs among the next sixty, the shortest and the longest. */
+export function runGaps(expression: string, timeZone: string, now: Date): { shortestMs: number; longestMs: number } {
+  const runs = cron(expression, timeZone).nextRuns(PROBED_RUNS, now);
+  let shortestMs = Number.POSITIVE_INFINITY;
+  let longestMs = 0;
+  for (const [index, run] of runs.entries()) {
+    const gap = index === 0 ? undefined : run.getTime() - runs[index - 1]!.getTime();
+    if (gap === undefined) continue;
+    shortestMs = Math.min(shortestMs, gap);
+    longestMs = Math.max(longestMs, gap);
+  }
+  return { shortestMs, longestMs };
+}
+
+/** The one way in which this project builds a croner pattern: never started, five fields or six, day of month or weekday (crontab's OR). */
+function cron(expression: string, timeZone: string): Cron {
+  return new Cron(expression.trim(), { timezone: timeZone, mode: '5-or-6-parts', paused: true });
+}
+
+function withNumbers(field: string, names: readonly string[], first: number): string {
+  return field.replaceAll(/[A-Za-z]+/g, (word) => {
+    const index = names.indexOf(word.toLowerCase());
+    return index < 0 ? word : String(index + first);
+  });
+}

@@ -1,0 +1,50 @@
+/** The few questions that loading asks of the file system; tests answer them from memory. */
+import { readFileSync, statSync } from 'node:fs';
+
+export interface FileAccess {
+  /** @throws the error of node:fs. */
+  read(path: string): string;
+  /** Undefined when nothing is there or it cannot be looked at. */
+  stat(path: string): FileFacts | undefined;
+}
+
+export interface FileFacts {
+  readonly isFile: boolean;
+  /** Permission bits. */
+  readonly mode: number;
+}
+
+/** Nothing that is read here is long: what is longer was named by mistake, and a device would never end. */
+const LONGEST_FILE = 1024 * 1024;
+
+export const realFiles: FileAccess = {
+  read(path) {
+    const { size } = statSync(path);
+    if (size > LONGEST_FILE) throw new Error(`it has ${size} bytes, more than a configuration or secret ever needs`);
+    return readFileSync(path, 'utf8');
+  },
+  stat(path) {
+    try {
+      const stat = statSync(path);
+      // A FIFO or /dev/fd/N (`--password-file <(pass show etcd)`) is as good as a file.
+      return { isFile: !stat.isDirectory(), mode: stat.mode & 0o7777 };
+    } catch {
+      return undefined;
+    }
+  },
+};
+
+/** Why a file could not be read, in words. */
+export function readFailure(error: unknown): string {
+  switch ((error as NodeJS.ErrnoException).code) {
+    case 'ENOENT':
+      return 'there is no such file';
+    case 'EACCES':
+    case 'EPERM':
+      return 'it may not be read by this user';
+    case 'EISDIR':
+      return 'it is a folder';
+    default:
+      return (error as Error).message;
+  }
+}

@@ -1,0 +1,155 @@
+/** The part of the option table that describes one store. */
+import type { Option } from './option.ts';
+
+export const STORE_TYPES = ['local', 's3'] as const;
+
+const TYPE: Option = { path: 'type', format: 'choice', choices: STORE_TYPES, required: true, doc: 'What kind of store it is.' };
+
+/** Without a file, `--to PATH` gives the path. */
+export const LOCAL_STORE_OPTIONS: readonly Option[] = [
+  TYPE,
+  {
+    path: 'path',
+    format: 'folder',
+    required: true,
+    doc: 'Folder of the backups. In a file, relative to the folder of that file. Made when it is missing, its parent must exist.',
+    example: '/var/backups/etcd',
+  },
+];
+
+/** Without a file, `--to s3://BUCKET/PREFIX` gives the first two. */
+export const S3_STORE_OPTIONS: readonly Option[] = [
+  TYPE,
+  { path: 'bucket', format: 'bucket', required: true, doc: 'Name of the bucket, which must exist.', example: 'etcd-backups' },
+  { path: 'prefix', format: 'prefix', default: '', doc: 'Put before every key.', example: 'production' },
+  {
+    path: 'region',
+    format: 'text',
+    computed: '`AWS_REGION`, else the profile, else `us-east-1`',
+    doc: 'Region of the bucket.',
+    flag: 's3-region',
+    argument: 'region',
+  },
+  {
+    path: 'endpoint',
+    format: 'url',
+    computed: "Amazon's, for the region",
+    doc: 'Address of another S3 server, such as MinIO, Ceph or VersityGW.',
+    example: 'https://s3.example.org',
+    flag: 's3-endpoint',
+    argument: 'url',
+  },
+  {
+    path: 'pathStyle',
+    format: 'boolean',
+    computed: '`true` with an `endpoint` or a dot in the bucket, else `false`',
+    doc: 'Name the bucket in the path instead of the host name.',
+    flag: 's3-path-style',
+    argument: 'true|false',
+  },
+  {
+    path: 'caFile',
+    format: 'file',
+    doc: "PEM file with the CAs that the server's certificate is checked against; the system's otherwise.",
+    flag: 's3-cacert',
+    argument: 'path',
+  },
+  {
+    path: 'proxy',
+    format: 'url',
+    computed: '`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`',
+    doc: 'HTTP proxy to go through.',
+    flag: 's3-proxy',
+    argument: 'url',
+  },
+  {
+    path: 'storageClass',
+    format: 'text',
+    doc: 'Storage class of new objects.',
+    example: 'STANDARD_IA',
+    flag: 's3-storage-class',
+    argument: 'class',
+  },
+  {
+    path: 'encryption',
+    format: 'choice',
+    choices: ['none', 'sse-s3', 'sse-kms', 'sse-c'],
+    default: 'none',
+    doc: "Encryption by the server. It does not replace `encryption.recipients`: the server's owner holds the key, except with `sse-c`.",
+    flag: 's3-encryption',
+    argument: 'kind',
+  },
+  {
+    path: 'kmsKeyId',
+    format: 'text',
+    computed: "the bucket's default key",
+    doc: 'Key of `sse-kms`.',
+    flag: 's3-kms-key-id',
+    argument: 'id',
+  },
+  { path: 'customerKey', format: 'secret', doc: 'Key of `sse-c`: 32 bytes in base64.', flag: 's3-customer-key' },
+  {
+    path: 'checksum',
+    format: 'choice',
+    choices: ['crc32', 'none'],
+    default: 'crc32',
+    doc: '`none` for older servers that refuse checksum headers: size and our own SHA-256 remain.',
+    flag: 's3-checksum',
+    argument: 'kind',
+  },
+  {
+    path: 'accessKeyId',
+    format: 'secret',
+    computed: "the AWS SDK's default chain: environment, shared files, web identity, instance",
+    doc: 'Access key. Set both keys or neither.',
+    flag: 's3-access-key-id',
+  },
+  { path: 'secretAccessKey', format: 'secret', doc: 'Secret key.', flag: 's3-secret-access-key' },
+  { path: 'sessionToken', format: 'secret', doc: 'Session token of temporary keys.', flag: 's3-session-token' },
+  {
+    path: 'profile',
+    format: 'text',
+    computed: '`AWS_PROFILE`',
+    doc: 'Profile of the shared credentials file.',
+    flag: 's3-profile',
+    argument: 'name',
+  },
+  {
+    path: 'connectTimeout',
+    format: 'duration',
+    default: '10s',
+    min: '10ms',
+    max: '1h',
+    doc: 'Time to connect.',
+    flag: 's3-connect-timeout',
+    argument: 'duration',
+  },
+  {
+    path: 'requestTimeout',
+    format: 'duration',
+    default: '1m',
+    min: '10ms',
+    max: '1d',
+    doc: 'Time that one request may make no progress.',
+    flag: 's3-request-timeout',
+    argument: 'duration',
+  },
+  {
+    path: 'retries',
+    format: 'count',
+    default: 8,
+    max: '1000',
+    doc: 'How often one request is tried again.',
+    flag: 's3-retries',
+    argument: 'count',
+  },
+  {
+    path: 'maxRate',
+    format: 'size',
+    default: '0',
+    doc: 'Bytes per second of uploads; `0` = unlimited.',
+    example: '50MiB',
+    flag: 's3-max-rate',
+    argument: 'size',
+  },
+];
