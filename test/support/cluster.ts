@@ -18,6 +18,8 @@ export interface ClusterTls extends TlsFiles {
 
 export interface ClusterOptions {
   readonly minor: EtcdMinor;
+  /** Instead of the programs of that minor: the demo takes whichever etcd there is. */
+  readonly programs?: { readonly etcd: string; readonly etcdctl: string };
   readonly members?: 1 | 3 | 5;
   /** Further flags of etcd, for every member. */
   readonly flags?: readonly string[];
@@ -85,7 +87,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
 
 async function start(options: ClusterOptions): Promise<Cluster> {
   const { minor, tls } = options;
-  const etcd = program('etcd', minor);
+  const etcd = options.programs?.etcd ?? program('etcd', minor);
   const folder = temporaryFolder('cluster', options.dataRoot);
   const scheme = tls === undefined ? 'http' : 'https';
   const members: Member[] = [];
@@ -131,7 +133,7 @@ async function start(options: ClusterOptions): Promise<Cluster> {
     if (tls !== undefined) flags.push(`--cacert=${tls.caFile}`);
     if (tls?.certFile !== undefined) flags.push(`--cert=${tls.certFile}`, `--key=${tls.keyFile}`);
     if (token !== undefined) flags.push(`--user=${ROOT.user}:${ROOT.password}`);
-    return run(program('etcdctl', minor), [...flags, ...args], {
+    return run(options.programs?.etcdctl ?? program('etcdctl', minor), [...flags, ...args], {
       env: { PATH: process.env['PATH'], HOME: folder },
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
       ...(input === undefined ? {} : { input }),
