@@ -10,7 +10,7 @@ const LISTS_MAX_AGE_MS = 3_600_000;
 
 /**
  * Downloads Debian packages and unpacks them into `folder`, as any user and without installing: `want` is
- * `{ packages, suite?, version? }`, or `{ newest, beside }` for the newest package whose name matches, and those that belong to it.
+ * `{ packages, libraries?, suite?, version? }`, or `{ newest, beside }` for the newest package whose name matches, and those that belong to it.
  */
 async function unpackDebian(want, folder) {
   const work = `${folder}.partial.${process.pid}`;
@@ -46,6 +46,10 @@ async function downloadBy(options, want, cwd) {
     if (candidate === undefined || !want.version.test(candidate)) throw new Error(`Debian's ${packages[0]} is ${candidate || 'not there'}`);
   }
   await apt('apt-get', [...options, 'download', ...packages], { cwd });
+  for (const library of want.libraries || []) {
+    // Their names change from one Debian to the next, and most machines have them: whether the command runs is what decides.
+    await apt('apt-get', [...options, 'download', library], { cwd }).catch(() => undefined);
+  }
 }
 
 async function newest(options, want) {

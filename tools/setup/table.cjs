@@ -46,13 +46,16 @@ const PROGRAMS = {
   zstd: {
     commands: ['zstd'],
     asks: { zstd: ['--version'] },
-    debian: { packages: ['zstd', 'libzstd1', 'liblz4-1'] },
+    debian: { packages: ['zstd'], libraries: ['libzstd1', 'liblz4-1'] },
     install: 'the package zstd',
   },
   'systemd-analyze': {
     commands: ['systemd-analyze'],
     asks: { 'systemd-analyze': ['--version'] },
-    debian: { packages: ['systemd', 'libsystemd-shared', 'libseccomp2', 'libmount1', 'libblkid1', 'libkmod2', 'libapparmor1'] },
+    debian: {
+      packages: ['systemd', 'libsystemd-shared'],
+      libraries: ['libseccomp2', 'libmount1', 'libblkid1', 'libkmod2', 'libapparmor1', 'libip4tc2', 'libcap-ng0'],
+    },
     install: 'the package systemd',
   },
   aws: {
