@@ -6,7 +6,7 @@ export interface Copy {
   readonly manifest: 'present' | 'missing' | 'unreadable' | 'newer-schema';
   /** `wrong-size` = length differs from the manifest's. */
   readonly data: 'present' | 'missing' | 'wrong-size';
-  /** Newest verify check on this store, if any. */
+  /** The verify check on this store that counts, if any: the newest, unless an earlier one failed at a deeper level than was looked at since. */
   readonly check: Check | undefined;
   /** Retention and people may count on this copy. */
   readonly verified: boolean;
@@ -19,8 +19,13 @@ export interface Backup {
   /** From whichever store holds it; stores that disagree are a problem of their own. */
   readonly manifest: Manifest;
   readonly copies: readonly Copy[];
-  /** Computed from the stores it was meant for, never stored. `damaged` = no store holds a whole copy. */
+  /**
+   * Computed from the stores it was meant for, never stored; a store that could not be listed counts as not having it. `damaged` = no store that answered
+   * holds a whole copy.
+   */
   readonly state: 'complete' | 'partial' | 'damaged';
+  /** Stores it was meant for that this catalog did not ask at all (`--from`, or no longer configured): `state` says nothing of them. */
+  readonly unasked: readonly string[];
   readonly held: string | undefined;
   readonly suspect: string | undefined;
 }
@@ -29,7 +34,15 @@ export interface Backup {
 export interface Oddity {
   readonly store: string;
   readonly key: string;
-  readonly kind: 'foreign' | 'newer-schema' | 'unreadable-manifest' | 'data-without-manifest' | 'manifest-of-another-cluster';
+  readonly kind:
+    | 'foreign'
+    | 'newer-schema'
+    | 'unreadable-manifest'
+    | 'unreadable-check'
+    | 'data-without-manifest'
+    | 'manifest-of-another-cluster'
+    /** A whole manifest that is not the one that another store holds for the same backup. */
+    | 'manifests-differ';
   readonly detail: string;
   readonly modified: Date;
 }

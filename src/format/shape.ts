@@ -16,7 +16,7 @@ export interface OptionalField<T> {
 
 /** One reader for each field of `T`; wrapped in {@link optional} exactly where `T` says so. */
 export type Fields<T> = {
-  readonly [K in keyof T]-?: Record<never, never> extends Pick<T, K> ? OptionalField<NonNullable<T[K]>> : Reader<T[K]>;
+  readonly [K in keyof T]-?: undefined extends T[K] ? OptionalField<NonNullable<T[K]>> : Reader<T[K]>;
 };
 
 /** Text for people: long enough for a sentence, short enough that many fit into a manifest. */

@@ -1,0 +1,67 @@
+/** Which backup somebody means: an id, the beginning of one, `latest`, or a time. Pure. */
+import { WardenError } from '../errors.ts';
+import type { Backup, Catalog } from './types.ts';
+
+const TIME = /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(?::(\d{2})(\.\d{1,3})?)?)?(Z|[+-]\d{2}:\d{2})?$/;
+
+const DAY_MS = 86_400_000;
+
+/** How many candidates an error names. */
+const SHOWN = 5;
+
+/**
+ * The one backup that `reference` describes.
+ * `latest`: the newest by time, never by revision (a restored cluster goes back in revision), that has a verified copy; failing that the newest of which a whole copy
+ * exists. A time (`2026-11-22`, `2026-11-22T10:00`, seconds and zone allowed, UTC without one): the same, of those begun by the end of that day, minute
+ * or second, so that `10:00` finds the backup that was scheduled for 10:00.
+ * @throws WardenError `nothing-found`, `ambiguous`
+ */
+export function findBackup(catalog: Catalog, reference: string): Backup {
+  if (reference === 'latest') return newestOf(catalog.backups, catalog, 'latest');
+  const until = endOf(reference);
+  if (until !== undefined)
+    return newestOf(
+      catalog.backups.filter(({ timeMs }) => timeMs < until),
+      catalog,
+      `not after ${reference}`,
+    );
+  const matches = reference === '' ? [] : catalog.backups.filter(({ id }) => id.startsWith(reference));
+  const exact = matches.find(({ id }) => id === reference) ?? (matches.length === 1 ? matches[0] : undefined);
+  if (exact !== undefined) return exact;
+  if (matches.length === 0) throw nothingFound(catalog, `no backup of ${catalog.cluster} begins with ${JSON.stringify(reference)}`);
+  const more = matches.length > SHOWN ? ` and ${matches.length - SHOWN} more` : '';
+  throw new WardenError('ambiguous', `${matches.length} backups of ${catalog.cluster} begin with ${JSON.stringify(reference)}`, {
+    hint: `one of ${matches
+      .slice(0, SHOWN)
+      .map(({ id }) => id)
+      .join(', ')}${more}`,
+  });
+}
+
+function newestOf(backups: readonly Backup[], catalog: Catalog, description: string): Backup {
+  const found =
+    backups.findLast(({ copies }) => copies.some(({ verified }) => verified)) ?? backups.findLast(({ state }) => state !== 'damaged');
+  if (found !== undefined) return found;
+  const sentence =
+    catalog.backups.length === 0 ? `there is no backup of ${catalog.cluster}` : `no whole backup of ${catalog.cluster} is ${description}`;
+  throw nothingFound(catalog, sentence);
+}
+
+/** Milliseconds since 1970 at which what `reference` names is over, or undefined when it is no time. */
+function endOf(reference: string): number | undefined {
+  const parts = TIME.exec(reference);
+  if (parts === null) return undefined;
+  const [, date, minute = '00:00', second = '00', fraction = '.000', zone = 'Z'] = parts;
+  const begin = Date.parse(`${date}T${minute}:${second}${fraction.padEnd(4, '0')}${zone}`);
+  if (Number.isNaN(begin)) return undefined;
+  if (parts[4] !== undefined) return begin + 1;
+  if (parts[3] !== undefined) return begin + 1000;
+  return begin + (parts[2] === undefined ? DAY_MS : 60_000);
+}
+
+function nothingFound({ unreachable }: Catalog, sentence: string): WardenError {
+  const missing = unreachable.map(({ store, error }) => `${store} (${error.message})`).join(', ');
+  return new WardenError('nothing-found', sentence, {
+    hint: missing === '' ? 'etcd-warden list shows what there is' : `these stores could not be asked: ${missing}`,
+  });
+}
