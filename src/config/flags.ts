@@ -77,15 +77,14 @@ function spelling(name: string, option: Option): string {
 
 /** The table's sentence, without Markdown, and the default. */
 function description(option: Option): string {
-  const doc = option.doc.replaceAll('`', '');
-  const negated = option.format === 'boolean' && option.default === true ? `do not: ${doc.charAt(0).toLowerCase()}${doc.slice(1)}` : doc;
+  const doc = (option.negated ?? option.doc).replaceAll('`', '');
   const fallback =
     option.computed?.replaceAll('`', '') ??
-    (option.default === undefined || option.format === 'boolean' || isList(option) ? undefined : String(option.default as string | number));
+    (option.default === undefined || option.format === 'boolean' || isList(option) ? undefined : String(option.default));
   const end = fallback === undefined || fallback === '' ? '' : ` (default: ${fallback})`;
-  return `${negated.replace(/\.$/, '')}${end}`;
+  return `${doc.replace(/\.$/, '')}${end}`;
 }
 
 function isList(option: Option): boolean {
-  return FORMATS[option.format].coerce?.('a,b') instanceof Array;
+  return Array.isArray(FORMATS[option.format].coerce?.('a,b'));
 }

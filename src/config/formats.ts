@@ -88,7 +88,7 @@ export const FORMATS: Readonly<Record<FormatName, Format>> = {
     expected: SIZE_EXPECTED,
     coerce: (text) => parseBytes(text) ?? text,
     check: (value, option) => inBounds(value, option, parseBytes, SIZE_EXPECTED, suggestBytes),
-    print: (value) => (value === 0 ? '0' : formatBytesExact(value as number)),
+    print: (value) => (value === 0 ? 0 : formatBytesExact(value as number)),
   },
   cron: {
     expected: 'a cron expression of five fields, or off',
@@ -266,7 +266,7 @@ function checkRecipient(text: string): string {
       'public keys of age (age1…), not the private one',
       'the private key belongs into encryption.identityFile; make its public key with `age-keygen -y`',
     );
-  if (/^ssh-/.test(text))
+  if (text.startsWith('ssh-'))
     throw new BadValue('native recipients of age (age1…); ssh keys are not supported', 'make a key with `age-keygen`');
   if (!isRecipient(text)) throw new BadValue('public keys of age (age1…), whole and without typing errors');
   return text;

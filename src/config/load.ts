@@ -5,7 +5,7 @@
 import { dirname, join } from 'node:path';
 import { NAME, NAME_EXPECTED } from './address.ts';
 import { buildCluster, buildDaemon, buildStore, setDefault, type BuildContext, type Entries } from './build.ts';
-import { chooseFile, type ChosenFile } from './choose-file.ts';
+import { chooseFile, DEFAULT_FILE, type ChosenFile } from './choose-file.ts';
 import { realFiles, type FileAccess } from './files.ts';
 import { didYouMean, type FormatContext } from './formats.ts';
 import { etcdctlForcesTls, etcdctlGiven, givenNames, mergeGiven, type Environment, type Flags } from './given.ts';
@@ -32,6 +32,8 @@ export interface LoadInput {
   readonly uid?: number;
   /** `--from` and `--to` are two things; only in `copy`. */
   readonly apart?: boolean;
+  /** The verb is nothing without a store: having none is an error. */
+  readonly needsStore?: boolean;
   /** All by default. A verb that only reads backups must work where the certificates of the cluster are gone: that is when it is needed. */
   readonly uses?: readonly Use[];
 }
@@ -81,9 +83,9 @@ export function loadConfig(input: LoadInput = {}): LoadedConfig {
   const { flags, env, cwd, problems } = loading;
   const file = chooseFile(flags, env, cwd, loading.files, problems);
   const content = file === undefined ? undefined : readYaml(file.text ?? '', file.path, problems);
-  // After a broken file, that clusters and stores are missing from it is no news.
-  const understood = problems.length === 0;
   const daemon = loadDaemon(loading, content, input.uid ?? process.getuid?.() ?? 0);
+  // Without its content, whatever else could be said of clusters and stores would only hide the one thing to mend.
+  if (file !== undefined && (file.text === undefined || content?.readable === false)) throw new ConfigError(problems);
   const wishes = readWishes(
     flags,
     env,
@@ -100,9 +102,22 @@ export function loadConfig(input: LoadInput = {}): LoadedConfig {
   const chosen = input.apart !== true && from.length > 0 ? from : undefined;
   const clusters = loadClusters(loading, content, cluster?.name ?? 'default', chosen, names);
   if (content === undefined) warnOfTypos(loading);
-  else if (understood) checkWhole(loading, content, file!, clusters, stores, cluster);
+  else checkWhole(loading, content, file!, clusters, stores, cluster);
   const plain = loading.entries.filter(isPlain);
   if (file !== undefined && plain.length > 0) refuseReadable(loading, file.path, plain);
+  if (
+    input.needsStore === true &&
+    file === undefined &&
+    from.length + to.length === 0 &&
+    !problems.some((problem) => /^--(to|from)$/.test(problem.path))
+  ) {
+    problems.push({
+      path: '--to',
+      origin: { kind: 'flag', name: 'to' },
+      expected: 'a store: a path or s3://bucket/prefix, or a configuration file that has stores',
+      suggestion: `there is no ${DEFAULT_FILE}`,
+    });
+  }
   if (problems.length > 0) throw new ConfigError(dropRepeated(problems));
   return {
     config: { file: file?.path, clusters, stores, ...daemon },
@@ -136,8 +151,7 @@ function defaultStateDir(env: Environment, uid: number): string {
 function loadStores(loading: Loading, content: FileContent | undefined): Record<string, StoreConfig> {
   const stores: Record<string, StoreConfig> = {};
   for (const [name, element] of content?.stores ?? []) {
-    if (element.given.get('type')?.value === '?') continue; // its type was not understood, and has been reported
-    stores[name] = loadStore(loading, name, element.scope as 'local' | 's3', element.given, content === undefined);
+    if (element.scope === 'local' || element.scope === 's3') stores[name] = loadStore(loading, name, element.scope, element.given, false);
   }
   return stores;
 }

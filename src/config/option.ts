@@ -39,6 +39,8 @@ export interface Option {
   readonly min?: string;
   readonly max?: string;
   readonly doc: string;
+  /** What the flag `--no-…` of a boolean that is true by default does. */
+  readonly negated?: string;
   readonly example?: string;
   /** Long flag without dashes; the name in the environment follows from it. Absent = only in a file. */
   readonly flag?: string;

@@ -62,6 +62,7 @@ export const CLUSTER_OPTIONS: readonly Option[] = [
     format: 'boolean',
     default: true,
     doc: 'Find further members through the member list; the configured endpoints remain the fallback.',
+    negated: 'Use the configured endpoints only',
     flag: 'discover',
   },
   {
@@ -109,6 +110,7 @@ export const CLUSTER_OPTIONS: readonly Option[] = [
     format: 'boolean',
     default: true,
     doc: 'Share the work with other daemons, and keep snapshots and defragmentation apart, through an election and a lock in etcd itself.',
+    negated: 'Take no lock in etcd and take part in no election: nothing else may back up or defragment this cluster then',
     flag: 'coordinate',
   },
   {

@@ -12,7 +12,7 @@ export const LOCAL_STORE_OPTIONS: readonly Option[] = [
     path: 'path',
     format: 'folder',
     required: true,
-    doc: 'Folder of the backups. In a file, relative to the folder of that file. Made when it is missing, its parent must exist.',
+    doc: 'Folder of the backups. In a file, relative to the folder of that file. Made when it is missing.',
     example: '/var/backups/etcd',
   },
 ];

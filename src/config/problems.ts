@@ -69,7 +69,7 @@ export function showValue(value: unknown): string {
   if (value === null || value === undefined) return 'nothing';
   if (Array.isArray(value)) return `[${value.slice(0, 5).map(showValue).join(', ')}${value.length > 5 ? ', …' : ''}]`;
   if (typeof value === 'object') return 'a map';
-  if (typeof value !== 'string') return String(value as number | boolean | bigint);
+  if (typeof value !== 'string') return JSON.stringify(value) ?? 'something else';
   const masked = maskText(value);
   const text = masked.length > 80 ? `${masked.slice(0, 80)}…` : masked;
   return JSON.stringify(text);

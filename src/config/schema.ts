@@ -70,7 +70,7 @@ export function resolveElement(
     }
     place(tree, option.path, {
       format: option.format,
-      default: (option.default as RawValue | undefined) ?? null,
+      default: option.default ?? null,
       nullable: true,
       sensitive: option.format === 'secret',
       report: (value) => {
@@ -88,7 +88,7 @@ export function resolveElement(
   const before = problems.length;
   try {
     // `args` and `env` are empty: convict must not look at the process by itself.
-    const config = convict(tree as convict.Schema<unknown>, { args: [], env: {} });
+    const config = convict(tree as convict.Schema<Record<string, unknown>>, { args: [], env: {} });
     config.load(unflatten(given)).validate({ allowed: 'strict' });
   } catch (error) {
     // Convict gathers all errors into one text; ours, with places and without secrets, are in `problems` already.

@@ -53,9 +53,15 @@ export function resolveSecret(request: SecretRequest, context: SecretContext): S
 function find(request: SecretRequest, context: SecretContext): { secret: Secret; entry: Entry } | undefined {
   const direct = request.entries.get(request.path);
   const byFile = request.entries.get(`${request.path}File`);
-  const hasDirect = typeof direct?.value === 'string';
-  const hasFile = typeof byFile?.value === 'string';
-  if (hasDirect && hasFile && rank(direct.origin) === rank(byFile.origin)) {
+  const text = typeof direct?.value === 'string' ? direct.value : undefined;
+  const path = typeof byFile?.value === 'string' ? byFile.value : undefined;
+  if (
+    direct !== undefined &&
+    text !== undefined &&
+    byFile !== undefined &&
+    path !== undefined &&
+    rank(direct.origin) === rank(byFile.origin)
+  ) {
     context.problems.push({
       path: direct.path,
       origin: byFile.origin,
@@ -63,12 +69,16 @@ function find(request: SecretRequest, context: SecretContext): { secret: Secret;
     });
     return undefined;
   }
-  if (hasFile && (!hasDirect || rank(byFile.origin) > rank(direct.origin))) {
-    if (context.check) warnWhenReadable(byFile.value as string, byFile.path, context);
-    return { secret: fileSecret(byFile.value as string, context.files), entry: byFile };
+  if (
+    byFile !== undefined &&
+    path !== undefined &&
+    (direct === undefined || text === undefined || rank(byFile.origin) > rank(direct.origin))
+  ) {
+    if (context.check) warnWhenReadable(path, byFile.path, context);
+    return { secret: fileSecret(path, context.files), entry: byFile };
   }
-  if (hasDirect) {
-    const secret = reference(direct.value as string, direct, context);
+  if (direct !== undefined && text !== undefined) {
+    const secret = reference(text, direct, context);
     return secret === undefined ? undefined : { secret, entry: direct };
   }
   const folder = context.env['CREDENTIALS_DIRECTORY'];

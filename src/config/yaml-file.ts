@@ -11,12 +11,15 @@ import { closest } from './suggest.ts';
 import type { Origin } from './types.ts';
 
 export interface FileElement {
-  readonly scope: Scope;
+  /** Undefined when the type of a store was not understood; that is reported already. */
+  readonly scope: Scope | undefined;
   readonly given: ReadonlyMap<string, GivenValue>;
   readonly origin: Origin;
 }
 
 export interface FileContent {
+  /** False when the file is no YAML: then nothing else here means anything. */
+  readonly readable: boolean;
   readonly daemon: FileElement;
   readonly clusters: ReadonlyMap<string, FileElement>;
   readonly stores: ReadonlyMap<string, FileElement>;
@@ -63,9 +66,9 @@ export function readYaml(text: string, path: string, problems: ConfigProblem[]):
   const clusters = new Map<string, FileElement>();
   const stores = new Map<string, FileElement>();
   const whole: Origin = { kind: 'file', path, line: 0 };
-  const content: FileContent = { daemon: { scope: 'daemon', given: daemon, origin: whole }, clusters, stores };
+  const content: FileContent = { readable: structure, daemon: { scope: 'daemon', given: daemon, origin: whole }, clusters, stores };
   if (!structure) return content;
-  const root = asMap(reader, document.contents as Node | null, '', 'a map of options', whole);
+  const root = asMap(reader, document.contents, '', 'a map of options', whole);
   if (root === undefined) return content;
   readGroup(reader, root, '', '', OPTIONS.daemon, daemon, {
     clusters: (node, origin) => readElements(reader, node, origin, 'clusters', clusters, () => 'cluster'),
@@ -149,7 +152,7 @@ function readElements(
     // An element that is not understood is still known by name, so that references to it are not reported as well.
     const given = new Map<string, GivenValue>();
     const scope = child === undefined ? undefined : scopeOf(child);
-    elements.set(name, { scope: scope ?? (prefix === 'clusters' ? 'cluster' : 'local'), given, origin: place });
+    elements.set(name, { scope, given, origin: place });
     if (child === undefined) continue;
     if (scope === undefined) {
       const type = child.items.find((item) => keyText(item.key) === 'type');
@@ -161,7 +164,6 @@ function readElements(
         expected: STORE_TYPES.join(' or '),
         suggestion: value === undefined ? undefined : didYouMean(closest(value.slice(1, -1), STORE_TYPES)),
       });
-      elements.set(name, { scope: 'local', given: new Map([['type', { value: '?', origin: place }]]), origin: place });
       continue;
     }
     readGroup(reader, child, `${path}.`, '', OPTIONS[scope], given, {});
