@@ -61,7 +61,7 @@ export function explainCall(thrown: unknown, call: CallContext): WardenError {
   if (details.includes('database space exceeded')) {
     return new WardenError('no-space', `${what}: ${details}`, { hint: 'compact, defragment and disarm the NOSPACE alarm', cause: error });
   }
-  const code = (error as Partial<ServiceError>).code;
+  const code = codeOf(error);
   if (code === Code.DEADLINE_EXCEEDED) {
     return new WardenError('timeout', `${what} did not answer within ${call.deadlineMs ?? '?'} ms`, { cause: error });
   }
@@ -77,6 +77,21 @@ export function interruption(signal: AbortSignal, what: string): WardenError {
   if (reason instanceof Error && reason.name === 'TimeoutError')
     return new WardenError('timeout', `${what} did not end in time`, { cause: reason });
   return new WardenError('interrupted', `${what} was stopped`, { cause: reason });
+}
+
+/** Stops waiting when the caller gives up; what was waited for goes on to its own deadline, for others who may wait for it too. */
+export async function abortable<T>(pending: Promise<T>, signal: AbortSignal | undefined, what: string): Promise<T> {
+  if (signal === undefined) return pending;
+  pending.catch(() => {}); // nobody may be listening any more
+  const gaveUp = Promise.withResolvers<never>();
+  const onAbort = (): void => gaveUp.reject(interruption(signal, what));
+  if (signal.aborted) onAbort();
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([pending, gaveUp.promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
 }
 
 interface TlsFault {
@@ -149,7 +164,16 @@ function lastError(details: string): string {
     .trim();
 }
 
+const CODE_PREFIX = /^(\d+) [A-Z_]+: /;
+
+/** etcd3 turns gRPC's errors into classes of its own: the code is left only at the start of the message. */
+function codeOf(error: Error): number | undefined {
+  const { code } = error as Partial<ServiceError>;
+  const prefix = CODE_PREFIX.exec(error.message)?.[1];
+  return typeof code === 'number' ? code : prefix === undefined ? undefined : Number(prefix);
+}
+
 function detailsOf(error: Error): string {
   const details = (error as Partial<ServiceError>).details;
-  return typeof details === 'string' && details !== '' ? details : error.message;
+  return typeof details === 'string' && details !== '' ? details : error.message.replace(CODE_PREFIX, '');
 }

@@ -16,7 +16,8 @@ import { WardenError } from '../errors.ts';
 import { type Endpoint, hostAndPort } from './endpoint.ts';
 import type { TlsMaterial } from './tls.ts';
 
-const COMMON_OPTIONS: ChannelOptions = {
+/** What every channel to etcd is made with. */
+export const COMMON_OPTIONS: ChannelOptions = {
   'grpc.enable_retries': 0,
   // HTTPS_PROXY is meant for object stores; etcd's own client dials directly too.
   'grpc.enable_http_proxy': 0,

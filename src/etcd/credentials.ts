@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asError, WardenError } from '../errors.ts';
-import { authDisabled, explainCall, interruption } from './call-errors.ts';
+import { abortable, authDisabled, explainCall } from './call-errors.ts';
 import { Channel } from './channel.ts';
 import { AUTHENTICATE } from './codecs.ts';
 import { type Endpoint, parseEndpoint } from './endpoint.ts';
@@ -52,6 +52,11 @@ export class Credentials {
     return parseEndpoint(address, tls?.caFile !== undefined || tls?.certFile !== undefined);
   }
 
+  /** The token of the last login, for callers that asked for {@link token} before. */
+  get currentToken(): string | undefined {
+    return this.#token;
+  }
+
   /** Whether the user's password and token may be sent there: never over http where any configured endpoint is https. */
   mayLogInAt(endpoint: Endpoint): boolean {
     return this.#access.user !== undefined && (endpoint.secure || !this.endpoints.some((one) => one.secure));
@@ -75,17 +80,7 @@ export class Credentials {
       this.#login = undefined;
     });
     const login = this.#login;
-    login.catch(() => {}); // told to whoever still waits for it
-    if (signal === undefined) return login;
-    const gaveUp = Promise.withResolvers<never>();
-    const onAbort = (): void => gaveUp.reject(interruption(signal, 'the login'));
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    try {
-      return await Promise.race([login, gaveUp.promise]);
-    } finally {
-      signal.removeEventListener('abort', onAbort);
-    }
+    return abortable(login, signal, 'the login');
   }
 
   async #logIn(): Promise<string | undefined> {
