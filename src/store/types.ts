@@ -1,6 +1,6 @@
 /**
  * A store keeps objects under keys. It knows nothing of backups: names, order of writes and deletes belong to its callers.
- * Local folders and S3 buckets pass one conformance suite (src/store/conformance.ts).
+ * Local folders and S3 buckets pass one conformance suite (test/integration/store/conformance.ts).
  */
 
 /** What a store knows of an object without reading it. */
@@ -68,9 +68,11 @@ export type DeleteResult =
   | { readonly outcome: 'kept'; readonly until: Date | undefined; readonly reason: string };
 
 export interface SweepOptions extends CallOptions {
-  /** Leftovers younger than this many milliseconds are left alone: their writer may live. */
+  /** Leftovers younger than this many milliseconds are left alone, unless their writer is certainly dead. */
   readonly olderThanMs: number;
   readonly now: Date;
+  /** Which multipart uploads are ours, by key. Default: keys whose last name starts as an id does. */
+  readonly ours?: (key: string) => boolean;
 }
 
 /** What a sweep removed: temporary files of ours without a living writer, multipart uploads under our prefix. */
