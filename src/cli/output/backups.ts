@@ -1,0 +1,92 @@
+/** How a backup looks in tables and in JSON: one shape for `list`, `show`, `status` and the API. */
+import type { Backup, Catalog } from '../../catalog/types.ts';
+import { formatBytes, formatDurationShort } from '../../config/units.ts';
+import type { Column } from './table.ts';
+
+/** One row of `list`. */
+export interface BackupRow {
+  readonly backup: Backup;
+  readonly generation: number;
+  /** What retention would do on each store, first word and reasons. */
+  readonly retention: string;
+  readonly nowMs: number;
+}
+
+export const BACKUP_COLUMNS: readonly Column<BackupRow>[] = [
+  { title: 'ID', value: ({ backup }) => backup.id },
+  { title: 'AGE', align: 'right', value: ({ backup, nowMs }) => age(nowMs - backup.timeMs) },
+  { title: 'REVISION', align: 'right', value: ({ backup }) => backup.manifest.revision },
+  { title: 'SIZE', align: 'right', value: ({ backup }) => formatBytes(backup.manifest.plain.bytes) },
+  { title: 'STORED', align: 'right', value: ({ backup }) => formatBytes(backup.manifest.stored.bytes) },
+  { title: 'STATE', value: ({ backup }) => stateOf(backup) },
+  { title: 'STORES', value: ({ backup }) => storesOf(backup) },
+  { title: 'VERIFIED', value: ({ backup }) => verifiedOf(backup) },
+  { title: 'RETENTION', value: ({ retention }) => retention },
+  { title: 'LABEL', value: ({ backup }) => [backup.manifest.label, backup.held === undefined ? undefined : `held: ${backup.held}`].filter(Boolean).join('; ') },
+];
+
+/** `3m`, `2h10m`: two units at most, because nobody reads an age to the second. */
+export function age(ms: number): string {
+  return ms < 0 ? `in ${formatDurationShort(-ms)}` : formatDurationShort(ms);
+}
+
+function stateOf(backup: Backup): string {
+  return backup.suspect === undefined ? backup.state : `${backup.state}, suspect`;
+}
+
+function storesOf(backup: Backup): string {
+  return backup.manifest.stores
+    .map((store) => {
+      const copy = backup.copies.find((candidate) => candidate.store === store);
+      return copy?.manifest === 'present' && copy.data === 'present' ? store : `${store}(missing)`;
+    })
+    .join(' ');
+}
+
+function verifiedOf(backup: Backup): string {
+  const words = backup.copies.map((copy) => {
+    if (copy.check?.outcome === 'failed') return `${copy.store}:FAILED`;
+    if (!copy.verified) return undefined;
+    return `${copy.store}:${copy.check?.outcome === 'ok' ? (copy.check.level ?? 'stored') : 'intake'}`;
+  });
+  return words.filter(Boolean).join(' ') || 'no';
+}
+
+/** Stable shape, documented in docs/json.md. */
+export function backupJson(backup: Backup): Record<string, unknown> {
+  return {
+    id: backup.id,
+    cluster: backup.cluster,
+    time: new Date(backup.timeMs).toISOString(),
+    state: backup.state,
+    revision: backup.manifest.revision,
+    compactRevision: backup.manifest.compactRevision,
+    clusterId: backup.manifest.clusterId,
+    lineage: backup.manifest.lineage,
+    plainBytes: backup.manifest.plain.bytes,
+    storedBytes: backup.manifest.stored.bytes,
+    encryption: backup.manifest.stored.encryption,
+    label: backup.manifest.label ?? null,
+    held: backup.held ?? null,
+    suspect: backup.suspect ?? null,
+    stores: backup.manifest.stores,
+    copies: backup.copies.map((copy) => ({
+      store: copy.store,
+      manifest: copy.manifest,
+      data: copy.data,
+      verified: copy.verified,
+      check: copy.check === undefined ? null : { time: copy.check.time, level: copy.check.level ?? null, outcome: copy.check.outcome ?? null, reason: copy.check.reason ?? null },
+    })),
+  };
+}
+
+/** Sentences about what is not right in the stores; empty when all is well. */
+export function catalogRemarks(catalog: Catalog): string[] {
+  const remarks = catalog.unreachable.map((entry) => `store ${entry.store} could not be listed: ${entry.error.message}`);
+  for (const oddity of catalog.oddities) remarks.push(`${oddity.store}: ${oddity.key}: ${oddity.kind} (${oddity.detail})`);
+  const unaccepted = catalog.generations.filter((generation) => !generation.accepted);
+  for (const generation of unaccepted) {
+    remarks.push(`generation ${generation.lineage} (cluster ${generation.clusterId}, since ${generation.firstId}) is not accepted: nothing is pruned until \`etcd-warden accept-cluster\``);
+  }
+  return remarks;
+}

@@ -1,0 +1,148 @@
+/** From words to an exit code: parses strictly, loads the configuration, runs the verb, prints its answer. */
+import { Command, CommanderError, Option } from 'commander';
+import { loadConfig, type LoadedConfig, type Use } from '../config/load.ts';
+import { flagOptions, type FlagScope } from '../config/flags.ts';
+import { WardenError } from '../errors.ts';
+import { silentLogger, type Logger } from '../telemetry/logger.ts';
+import { createLogger } from '../telemetry/pino.ts';
+import { version } from '../version.ts';
+import { describeFailure, printFailure } from './output/failure.ts';
+import { progressLine } from './output/progress.ts';
+import { keepWorkingWithoutReader, terminalOutput, type Output } from './output/terminal.ts';
+import { stopOnSignals } from './signals.ts';
+import type { Verb } from './verb.ts';
+import { VERBS } from './verbs.ts';
+
+export interface CliEnvironment {
+  readonly env: NodeJS.ProcessEnv;
+  readonly output: Output;
+}
+
+/** @returns the exit code (docs/exit-codes.md) */
+export async function runCli(words: readonly string[], environment: CliEnvironment = { env: process.env, output: terminalOutput() }): Promise<number> {
+  const { output } = environment;
+  let code = 0;
+  const program = buildProgram(output, async (verb, args, options) => {
+    code = await runVerb(verb, args, options, environment);
+  });
+  try {
+    await program.parseAsync(words, { from: 'user' });
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      // Help and --version end like this too. commander has written its text already, unless the caller reads JSON.
+      if (error.exitCode === 0) return 0;
+      const failure = describeFailure(new WardenError('usage', error.message.replace(/^error: /, ''), { hint: 'etcd-warden --help' }));
+      if (words.includes('--json')) printFailure(failure, output, true);
+      return failure.exitCode;
+    }
+    const failure = describeFailure(error);
+    printFailure(failure, output, words.includes('--json'));
+    return failure.exitCode;
+  }
+  return code;
+}
+
+type Dispatch = (verb: Verb, args: readonly string[], options: Readonly<Record<string, unknown>>) => Promise<void>;
+
+/** Every verb with its options, help and examples; exported for the documentation's test. */
+export function buildProgram(output: Output, dispatch: Dispatch): Command {
+  const program = new Command('etcd-warden')
+    .description('Keeps etcd clusters backed up, restorable and inside their quota.')
+    .version(version, '-V, --version')
+    .showHelpAfterError('(etcd-warden <verb> --help teaches with examples)')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => output.out(text.trimEnd()),
+      writeErr: (text) => {
+        if (!process.argv.includes('--json')) output.err(text.trimEnd());
+      },
+      getOutHelpWidth: () => (Number.isFinite(output.width) ? output.width : 100),
+      getErrHelpWidth: () => (Number.isFinite(output.width) ? output.width : 100),
+    })
+    .addHelpText('after', '\nThe simplest use needs no file:\n  etcd-warden backup --endpoints 127.0.0.1:2379 --to /var/backups/etcd\n  etcd-warden list --from /var/backups/etcd\nExit codes: 0 ok, 1 failed, 2 usage, 3 partial, 10 nothing found, 11 locked, 12 key, 13 verification failed, 14 refused, 130 interrupted.');
+  for (const verb of VERBS) addVerb(program, verb, dispatch);
+  return program;
+}
+
+function addVerb(program: Command, verb: Verb, dispatch: Dispatch): void {
+  const command = program
+    .command(verb.name, { hidden: verb.hidden === true })
+    .summary(verb.summary)
+    .description(verb.description)
+    .exitOverride()
+    .allowExcessArguments(false);
+  if (verb.arguments !== undefined) command.argument(verb.arguments);
+  for (const [flags, description] of verb.options ?? []) command.option(flags, description);
+  command.option('--json', 'one JSON document on stdout (docs/json.md)').option('--quiet', 'no progress');
+  addConfigFlags(command, verb);
+  const examples = verb.examples.map(([line, what]) => `  ${line}\n      ${what}`).join('\n');
+  command.addHelpText('after', `\nEvery other option of the configuration works as a flag too: etcd-warden config docs\n\nExamples:\n${examples}`);
+  command.action(async () => {
+    await dispatch(verb, command.args, command.opts());
+  });
+}
+
+/** Flags that people type; the many others work as well, and `config docs` lists them. */
+const SHOWN: ReadonlySet<string> = new Set(['endpoints', 'cacert', 'cert', 'key', 'user', 'password-file', 'member', 'identity-file', 'recipients']);
+
+function addConfigFlags(command: Command, verb: Verb): void {
+  const scopes: readonly FlagScope[] = ['call', 'daemon', 'cluster', 'store'];
+  const taken = new Set(command.options.map((option) => option.attributeName()));
+  for (const scope of scopes) {
+    for (const flag of flagOptions(scope)) {
+      if (taken.has(flag.key)) continue; // the verb's own option of that name goes first
+      taken.add(flag.key);
+      const option = new Option(flag.flags, flag.description);
+      if (flag.repeatable) option.argParser((value: string, before: readonly string[] | undefined) => [...(before ?? []), value]);
+      const shown = scope === 'call' || (scope === 'cluster' && verb.needs === 'cluster' && SHOWN.has(flag.name));
+      command.addOption(shown ? option : option.hideHelp());
+    }
+  }
+}
+
+/** A command's answer tells everything; its log is for whoever asks for it with --log-level. */
+function loggerFor(verb: Verb, { config, origins }: LoadedConfig): Logger {
+  const purpose = verb.name === 'run' ? 'daemon' : 'command';
+  if (purpose === 'command' && origins['log.level']?.kind !== 'flag' && origins['log.level']?.kind !== 'environment') return silentLogger;
+  return createLogger({ level: config.log.level, format: config.log.format, purpose });
+}
+
+/** Whose files and secrets must be there: reading backups must work where the cluster's certificates are gone. */
+const USES: Readonly<Record<Verb['needs'], readonly Use[]>> = {
+  daemon: ['etcd', 'stores', 'daemon'],
+  cluster: ['etcd', 'stores'],
+  stores: ['stores'],
+  none: ['etcd', 'stores', 'daemon'],
+};
+
+async function runVerb(verb: Verb, args: readonly string[], options: Readonly<Record<string, unknown>>, environment: CliEnvironment): Promise<number> {
+  const { output, env } = environment;
+  const json = options['json'] === true;
+  const loaded: LoadedConfig = loadConfig({ flags: options, env, apart: verb.name === 'copy', uses: USES[verb.needs] });
+  for (const warning of loaded.warnings) output.err(`${output.style('yellow', 'warning:')} ${warning}`);
+  if (verb.changes) keepWorkingWithoutReader();
+  const stop = stopOnSignals((name) => output.err(`${name}: stopping cleanly; once more stops at once`));
+  const progress = progressLine(output, { quiet: options['quiet'] === true, width: process.stderr.columns ?? 80 });
+  const logger = loggerFor(verb, loaded);
+  try {
+    const module = await verb.load();
+    const answer = await module.run({
+      arguments: args,
+      options,
+      loaded,
+      output,
+      json,
+      context: { config: loaded.config, logger, signal: stop.signal, progress: (event) => progress.update(event), now: () => new Date() },
+    });
+    progress.end();
+    output.out(json ? JSON.stringify(answer.json, null, 2) : answer.text);
+    return answer.exitCode ?? 0;
+  } catch (error) {
+    progress.end();
+    const failure = describeFailure(stop.signal.aborted ? stop.signal.reason : error);
+    printFailure(failure, output, json);
+    return failure.exitCode;
+  } finally {
+    stop.remove();
+  }
+}

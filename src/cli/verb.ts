@@ -1,0 +1,42 @@
+import type { LoadedConfig } from '../config/load.ts';
+import type { JobContext } from '../jobs/types.ts';
+import type { Output } from './output/terminal.ts';
+
+/** What a verb gets when it runs: arguments and options already parsed, the configuration already loaded and checked. */
+export interface Invocation {
+  readonly arguments: readonly string[];
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly loaded: LoadedConfig;
+  readonly context: JobContext;
+  readonly output: Output;
+  readonly json: boolean;
+}
+
+/** A verb's answer: the exit code, and what `--json` prints or `text` for people. */
+export interface Answer {
+  readonly exitCode?: number;
+  /** Stable shape, documented in docs/json.md; 64-bit ids as strings. */
+  readonly json: unknown;
+  readonly text: string;
+}
+
+export interface VerbModule {
+  run(invocation: Invocation): Promise<Answer>;
+}
+
+/** One line of the table of verbs: everything that `--help` shows, and where the code is. */
+export interface Verb {
+  readonly name: string;
+  /** commander's notation: `[id]`, `<id>`. */
+  readonly arguments?: string;
+  readonly summary: string;
+  readonly description: string;
+  readonly examples: readonly (readonly [command: string, what: string])[];
+  readonly options?: readonly (readonly [flags: string, description: string])[];
+  /** `daemon`: everything; `cluster`: talks to etcd; `stores`: reads or writes backups; `none`: needs no configuration of either. */
+  readonly needs: 'daemon' | 'cluster' | 'stores' | 'none';
+  readonly hidden?: boolean;
+  /** A closed stdout must not end it: it changes something. */
+  readonly changes: boolean;
+  readonly load: () => Promise<VerbModule>;
+}

@@ -1,0 +1,53 @@
+import { formatBytes, formatDurationShort } from '../../config/units.ts';
+import { runBackup } from '../../jobs/backup/backup.ts';
+import { pruneCluster, type PruneResult } from '../../jobs/prune.ts';
+import { clusterOf, withStores } from '../../jobs/stores.ts';
+import type { BackupResult } from '../../jobs/types.ts';
+import { printable } from '../output/table.ts';
+import { chosenCluster, requireStore } from '../selection.ts';
+import type { Answer, Invocation } from '../verb.ts';
+import { pruneText } from './prune.ts';
+
+export async function run({ options, loaded, context }: Invocation): Promise<Answer> {
+  const cluster = chosenCluster(loaded);
+  requireStore(loaded, cluster);
+  const result = await runBackup(
+    {
+      cluster,
+      label: options['label'] as string | undefined,
+      prune: options['prune'] === true,
+      acceptCluster: options['acceptCluster'] === true,
+      onNewGeneration: 'refuse',
+    },
+    context,
+  );
+  // Retention only after a backup that is whole: a partial one must not cost an older whole one.
+  const prune = options['prune'] === true && result.outcome === 'complete' ? await pruneAfter(cluster, { loaded, context }) : undefined;
+  return { exitCode: exitCodeOf(result), json: { ...result, ...(prune === undefined ? {} : { prune }) }, text: backupText(result) + (prune === undefined ? '' : `\n${pruneText(prune, Infinity)}`) };
+}
+
+async function pruneAfter(name: string, { loaded, context }: Pick<Invocation, 'loaded' | 'context'>): Promise<PruneResult> {
+  const cluster = clusterOf(loaded.config, name);
+  return withStores(loaded.config, cluster.backup.stores, context.logger, (stores) => pruneCluster(stores, name, cluster.retention, { dryRun: false }, context));
+}
+
+/** 13 when the backup is suspect: it exists, but nobody should count on it unasked. */
+function exitCodeOf(result: BackupResult): number {
+  if (result.suspect !== undefined) return 13;
+  return result.outcome === 'partial' ? 3 : 0;
+}
+
+function backupText(result: BackupResult): string {
+  const lines = [
+    `backup ${result.id} of ${result.cluster}: ${result.outcome}`,
+    `  revision ${result.revision} from ${printable(result.member)} (${result.role}), ${formatBytes(result.plainBytes)} stored as ${formatBytes(result.storedBytes)} in ${formatDurationShort(result.durationMs)}`,
+  ];
+  for (const store of result.stores) {
+    lines.push(store.outcome === 'stored' ? `  ${store.store}: stored and confirmed` : `  ${store.store}: FAILED: ${printable(store.error?.message ?? 'no reason given')}`);
+  }
+  for (const warning of result.warnings) lines.push(`  warning: ${printable(warning.message)}`);
+  if (result.newGeneration !== undefined) lines.push(`  a new generation begins: ${printable(result.newGeneration.reason)}`);
+  if (result.suspect !== undefined) lines.push(`  SUSPECT: ${printable(result.suspect)}`);
+  if (result.outcome === 'partial') lines.push('  complete it with `etcd-warden copy --missing` once the store is back');
+  return lines.join('\n');
+}

@@ -1,0 +1,57 @@
+import { findBackup } from '../../catalog/find.ts';
+import type { Backup } from '../../catalog/types.ts';
+import { formatBytes } from '../../config/units.ts';
+import { asError, WardenError } from '../../errors.ts';
+import { loadCatalog } from '../../jobs/catalog.ts';
+import { copyBackup, isWhole, missingOn, type CopyLine } from '../../jobs/copy.ts';
+import type { Store } from '../../store/types.ts';
+import { renderTable, type Column } from '../output/table.ts';
+import { readCluster, withCopyStores } from '../selection.ts';
+import type { Answer, Invocation } from '../verb.ts';
+
+export async function run(invocation: Invocation): Promise<Answer> {
+  const { options, context, output } = invocation;
+  const [id] = invocation.arguments;
+  if ((id === undefined) === (options['missing'] !== true)) {
+    throw new WardenError('usage', 'name one backup, or say --missing', { hint: 'etcd-warden copy latest --to s3, or etcd-warden copy --missing --to s3' });
+  }
+  return withCopyStores(invocation, async (sources, destinations, explicit) => {
+    const all = [...sources, ...destinations.filter((store) => !sources.some((other) => other.name === store.name))];
+    const cluster = await readCluster(invocation, sources);
+    const catalog = await loadCatalog(all, cluster, context.signal);
+    const lines: CopyLine[] = [];
+    for (const to of destinations) {
+      const unreachable = catalog.unreachable.find((entry) => entry.store === to.name);
+      if (unreachable !== undefined) throw unreachable.error;
+      for (const backup of id === undefined ? missingOn(catalog, to.name, explicit ? 'all' : 'intended') : [findBackup(catalog, id)]) {
+        lines.push(await copyOne(backup, sources, to, context));
+      }
+    }
+    const failed = lines.filter((line) => line.outcome === 'failed').length;
+    return {
+      exitCode: failed === 0 ? 0 : failed === lines.length ? 1 : 3,
+      json: { cluster, results: lines },
+      text: lines.length === 0 ? 'nothing is missing' : renderTable(COLUMNS, lines, output.width),
+    };
+  });
+}
+
+async function copyOne(backup: Backup, sources: readonly Store[], to: Store, context: Invocation['context']): Promise<CopyLine> {
+  if (isWhole(backup, to.name)) return { id: backup.id, from: '', to: to.name, outcome: 'present', bytes: 0 };
+  try {
+    return await copyBackup(backup, sources, to, context);
+  } catch (thrown) {
+    context.signal.throwIfAborted();
+    const error = asError(thrown);
+    return { id: backup.id, from: '', to: to.name, outcome: 'failed', bytes: 0, error: { code: error instanceof WardenError ? error.code : 'failed', message: error.message } };
+  }
+}
+
+const COLUMNS: readonly Column<CopyLine>[] = [
+  { title: 'ID', value: (line) => line.id },
+  { title: 'FROM', value: (line) => line.from || '-' },
+  { title: 'TO', value: (line) => line.to },
+  { title: 'RESULT', value: (line) => line.outcome },
+  { title: 'SIZE', align: 'right', value: (line) => formatBytes(line.bytes) },
+  { title: 'WHY', value: (line) => line.error?.message ?? '' },
+];

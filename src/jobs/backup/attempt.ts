@@ -1,0 +1,140 @@
+/**
+ * One attempt: one member's stream, sealed into the spool, going up to every store while it still runs.
+ * Nothing is visible anywhere before the trailer and the length were right and the true revision was read from the file.
+ */
+import { join } from 'node:path';
+import { takeSnapshot, type Intake } from '../../archive/intake.ts';
+import { createSealer, type SealedFigures, type Sealer } from '../../archive/sealer.ts';
+import { openSealed } from '../../archive/open.ts';
+import { openDatabase } from '../../boltdb/database.ts';
+import type { MemberClient } from '../../etcd/member.ts';
+import { asError, WardenError } from '../../errors.ts';
+import { readHead, type Head } from '../../mvcc/head.ts';
+import type { Store, StoredObject } from '../../store/types.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import type { ProgressEvent, StoreResult } from '../types.ts';
+
+const PROGRESS_INTERVAL_MS = 100;
+
+export interface AttemptOptions {
+  readonly client: MemberClient;
+  readonly member: string;
+  readonly key: string;
+  readonly spoolFolder: string;
+  readonly spoolName: string;
+  readonly stores: readonly Store[];
+  readonly recipients: readonly string[];
+  /** From Status: what the plain file will take about. */
+  readonly expectedBytes: number;
+  /** Bytes per second, 0 = unlimited. */
+  readonly maxRate: number;
+  /** Called with the exact plain length once the first message has told it; throws when there is no room. */
+  readonly onTotal: (plainBytes: number) => Promise<void>;
+  readonly onProgress: (event: ProgressEvent) => void;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** What was sealed; `databaseSha256` is the trailer, hex. */
+export interface Sealed extends SealedFigures {
+  readonly databaseSha256: string;
+}
+
+export interface AttemptResult {
+  readonly sealed: Sealed;
+  readonly head: Head;
+  readonly storageVersion: string | undefined;
+  readonly stores: readonly (StoreResult & { readonly object?: StoredObject })[];
+  readonly streamMs: number;
+  /** Removes the spool. */
+  readonly dispose: () => Promise<void>;
+}
+
+/** The stream's side failed: another member may do better. Anything else that is thrown would fail there too. */
+export class StreamFailed extends Error {
+  override readonly cause: Error;
+  constructor(cause: Error) {
+    super(cause.message, { cause });
+    this.cause = cause;
+  }
+}
+
+/**
+ * @throws StreamFailed when the member's stream failed; WardenError when the disk, every store, or the caller ended it
+ */
+export async function attemptBackup(options: AttemptOptions): Promise<AttemptResult> {
+  const started = performance.now();
+  const stop = new AbortController();
+  const signal = AbortSignal.any([options.signal, stop.signal]);
+  const accepted = Promise.withResolvers<void>();
+  accepted.promise.catch(() => {}); // every upload awaits it too; without any upload a rejection must not go unhandled
+  const sealer = await createSealer({
+    spoolPath: join(options.spoolFolder, options.spoolName),
+    maxPlainBytes: options.expectedBytes,
+    recipients: options.recipients,
+    signal,
+  });
+  const uploads = options.stores.map((store) => upload(store, options, sealer.spool, accepted.promise, signal));
+  try {
+    const intake = await takeStream(options, sealer, signal);
+    const sealed = { ...(await sealer.finish()), databaseSha256: intake.databaseSha256 };
+    const streamMs = performance.now() - started;
+    options.onProgress({ step: 'check', message: 'reading the revision from the file' });
+    const head = await readHead(await openDatabase(await openSealed(sealer.sealed()), signal), signal);
+    accepted.resolve();
+    options.onProgress({ step: 'upload', message: 'waiting for the stores' });
+    const stores = await Promise.all(uploads);
+    return { sealed, head, storageVersion: intake.storageVersion ?? head.storageVersion, stores, streamMs, dispose: () => sealer.abort() };
+  } catch (error) {
+    // The order matters: uploads must have given up (and aborted what they began) before the spool goes away under them.
+    accepted.reject(asError(error));
+    stop.abort(error);
+    await Promise.allSettled(uploads);
+    await sealer.abort(asError(error));
+    throw error;
+  }
+}
+
+async function takeStream(options: AttemptOptions, sealer: Sealer, signal: AbortSignal): Promise<Intake> {
+  let reportedAt = 0;
+  // Called for every batch of messages: a clock read is cheap, a report is not.
+  const progressOf = (bytes: number, totalBytes: number): void => {
+    const now = performance.now();
+    if (now - reportedAt < PROGRESS_INTERVAL_MS) return;
+    reportedAt = now;
+    options.onProgress({ step: 'stream', message: `streaming from ${options.member}`, bytes, totalBytes });
+  };
+  try {
+    return await takeSnapshot(options.client.snapshot({ signal, maxRate: options.maxRate }), sealer, {
+      signal,
+      onTotal: options.onTotal,
+      onProgress: progressOf,
+    });
+  } catch (error) {
+    if (options.signal.aborted) throw options.signal.reason;
+    if (error instanceof WardenError && OURS.has(error.code)) throw error;
+    throw new StreamFailed(asError(error));
+  }
+}
+
+/** Failures of this machine, not of the member: going to the next member would not help. */
+const OURS: ReadonlySet<string> = new Set(['disk-full', 'disk-failed', 'interrupted', 'refused', 'permission-denied']);
+
+/** One store's share; its failure is its own result, so that the others go on. */
+async function upload(
+  store: Store,
+  options: AttemptOptions,
+  spool: Parameters<Store['upload']>[1],
+  accepted: Promise<void>,
+  signal: AbortSignal,
+): Promise<StoreResult & { object?: StoredObject }> {
+  try {
+    const object = await store.upload(options.key, spool, { signal, accepted });
+    return { store: store.name, outcome: 'stored', object };
+  } catch (thrown) {
+    const error = asError(thrown);
+    const code = error instanceof WardenError ? error.code : 'failed';
+    if (!signal.aborted) options.logger.error({ store: store.name, code, err: error }, 'the store did not take the backup');
+    return { store: store.name, outcome: 'failed', error: { code, message: error.message, ...(error instanceof WardenError ? { hint: error.hint } : {}) } };
+  }
+}

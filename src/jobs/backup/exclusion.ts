@@ -1,0 +1,42 @@
+/**
+ * One backup at a time, and one daemon a slot, as far as etcd can tell: the lock of the cluster, and the record of the slot.
+ * Neither may cost a backup: without quorum, or while NOSPACE is armed and no lease can be granted, the backup goes on without.
+ */
+import type { Coordination, LockResult } from '../../etcd/coordination.ts';
+import { WardenError } from '../../errors.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+
+export interface Exclusion {
+  readonly warnings: readonly { readonly code: string; readonly message: string }[];
+  /** Aborts when somebody else holds the lock now. Losing it alone does not: a running snapshot is never cut for that. */
+  readonly signal: AbortSignal;
+  release(): Promise<void>;
+}
+
+/** @throws WardenError `locked` when another process holds the lock */
+export async function exclude(coordination: Coordination | undefined, options: { readonly purpose: string; readonly signal: AbortSignal; readonly logger: Logger }): Promise<Exclusion> {
+  const stop = new AbortController();
+  if (coordination === undefined) return { warnings: [], signal: stop.signal, release: async () => {} };
+  const result: LockResult = await coordination.lock(options.purpose, options.signal);
+  switch (result.outcome) {
+    case 'held-by-other':
+      throw new WardenError('locked', `another process holds the lock of this cluster: ${result.holder}`, {
+        hint: 'wait for it, or see `etcd-warden status`; a lock whose holder died ends with its lease',
+      });
+    case 'unavailable': {
+      const warning = { code: 'no-lock', message: `taken without the cluster's lock: ${result.reason}` };
+      options.logger.warn(warning, 'no lock can be had; the backup goes on without it');
+      return { warnings: [warning], signal: stop.signal, release: async () => {} };
+    }
+    case 'held': {
+      const { lock } = result;
+      lock.onLost((heldByOther) => {
+        options.logger.warn({ heldByOther }, 'the lock of the cluster was lost');
+        if (heldByOther !== undefined) {
+          stop.abort(new WardenError('locked', `the lock of this cluster was lost and ${heldByOther} holds it now`, { hint: 'the other process goes on; nothing of this run is visible' }));
+        }
+      });
+      return { warnings: [], signal: stop.signal, release: () => lock.release() };
+    }
+  }
+}

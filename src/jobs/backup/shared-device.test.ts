@@ -1,0 +1,23 @@
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { dataDirFromArguments, sharedDeviceWarning } from './shared-device.ts';
+
+describe('a device shared with etcd', () => {
+  test('is named with both folders', async () => {
+    const folder = join(tmpdir(), 'not', 'yet', 'made');
+    expect(await sharedDeviceWarning(folder, tmpdir())).toContain(`the same device as etcd's data directory ${tmpdir()}`);
+  });
+
+  test('is not seen where the devices differ', async () => {
+    expect(await sharedDeviceWarning(tmpdir(), '/proc')).toBeUndefined();
+  });
+
+  test.each([
+    [['etcd', '--data-dir', '/a'], '/a'],
+    [['etcd', '-data-dir=/b c', '--name', 'x'], '/b c'],
+    [['etcd', '--name', 'x'], undefined],
+  ])('the data directory is read from the command line %j', (words, expected) => {
+    expect(dataDirFromArguments(words)).toBe(expected);
+  });
+});

@@ -1,0 +1,113 @@
+/** Completes copies: from whichever store has a backup whole to one that lacks it. SHA-256 is checked on the way, the manifest comes last. */
+import { join } from 'node:path';
+import { createSpool } from '../archive/spool.ts';
+import type { Backup, Catalog } from '../catalog/types.ts';
+import { asError, WardenError } from '../errors.ts';
+import { dataKey, manifestKey } from '../format/keys.ts';
+import { encodeManifest } from '../format/manifest.ts';
+import { temporaryName } from '../store/temporary.ts';
+import type { Store } from '../store/types.ts';
+import { spoolFolder } from './backup/spool-folder.ts';
+import type { JobContext } from './types.ts';
+
+export interface CopyLine {
+  readonly id: string;
+  readonly from: string;
+  readonly to: string;
+  readonly outcome: 'copied' | 'present' | 'failed';
+  readonly bytes: number;
+  readonly error?: { readonly code: string; readonly message: string };
+}
+
+/** Backups that a store lacks, of those that are meant for it (or of all, when the caller names the destination itself). */
+export function missingOn(catalog: Catalog, store: string, meant: 'intended' | 'all'): Backup[] {
+  return catalog.backups.filter((backup) => (meant === 'all' || backup.manifest.stores.includes(store)) && !isWhole(backup, store) && sourcesOf(backup).length > 0);
+}
+
+/** Whether the store holds manifest and data of it. */
+export function isWhole(backup: Backup, store: string): boolean {
+  return backup.copies.some((copy) => copy.store === store && copy.manifest === 'present' && copy.data === 'present');
+}
+
+function sourcesOf(backup: Backup): string[] {
+  return backup.copies.filter((copy) => copy.manifest === 'present' && copy.data === 'present' && copy.check?.outcome !== 'failed').map((copy) => copy.store);
+}
+
+/**
+ * Copies one backup. A source that turns out bad is passed over for the next.
+ * @throws WardenError when no source could deliver it whole, or the destination did not take it
+ */
+export async function copyBackup(backup: Backup, stores: readonly Store[], to: Store, context: Pick<JobContext, 'config' | 'signal' | 'logger' | 'progress'>): Promise<CopyLine> {
+  const failures: WardenError[] = [];
+  for (const name of sourcesOf(backup)) {
+    const from = stores.find((store) => store.name === name);
+    if (from === undefined || from.name === to.name) continue;
+    try {
+      await copyData(backup, from, to, context);
+      await putManifest(backup, to, context.signal);
+      context.logger.info({ id: backup.id, from: from.name, to: to.name }, 'copy completed');
+      return { id: backup.id, from: from.name, to: to.name, outcome: 'copied', bytes: backup.manifest.stored.bytes };
+    } catch (thrown) {
+      context.signal.throwIfAborted();
+      const error = asError(thrown);
+      context.logger.warn({ id: backup.id, from: from.name, to: to.name, err: error }, 'the copy failed');
+      failures.push(error instanceof WardenError ? error : new WardenError('failed', error.message, { cause: error }));
+    }
+  }
+  const last = failures.at(-1);
+  throw last ?? new WardenError('nothing-found', `no other store holds ${backup.id} whole`, { hint: 'see `etcd-warden show` for where its copies are' });
+}
+
+async function copyData(backup: Backup, from: Store, to: Store, context: Pick<JobContext, 'config' | 'signal' | 'progress'>): Promise<void> {
+  const { manifest } = backup;
+  const key = dataKey(manifest.cluster, manifest.id, manifest.stored.encryption);
+  const there = await to.head(key, { signal: context.signal });
+  if (there !== undefined) {
+    // A run that was killed before the manifest left the data: it counts when it is the same bytes, else it must go first.
+    if (there.size === manifest.stored.bytes && (there.crc32 === undefined || there.crc32 === manifest.stored.crc32)) return;
+    await to.delete(key, { signal: context.signal });
+  }
+  await to.check(manifest.stored.bytes, { signal: context.signal });
+  const folder = await spoolFolder([to], context.config.stateDir);
+  const stop = new AbortController();
+  const signal = AbortSignal.any([context.signal, stop.signal]);
+  const spool = await createSpool(join(folder, temporaryName()), manifest.stored.bytes);
+  const accepted = Promise.withResolvers<void>();
+  accepted.promise.catch(() => {}); // the upload may have failed before it awaits this
+  const upload = to.upload(key, spool, { signal, accepted: accepted.promise });
+  upload.catch(() => {}); // awaited below; a failure before that must not go unhandled
+  try {
+    let bytes = 0;
+    for await (const block of from.stream(key, { signal })) {
+      await spool.append([block]);
+      bytes += block.length;
+      context.progress({ step: 'copy', message: `copying ${manifest.id} from ${from.name} to ${to.name}`, bytes, totalBytes: manifest.stored.bytes });
+    }
+    const figures = spool.end();
+    await spool.sync();
+    if (figures.length !== manifest.stored.bytes || figures.sha256 !== manifest.stored.sha256) {
+      throw new WardenError('verification-failed', `${from.name} delivered ${figures.length} bytes of ${key} with SHA-256 ${figures.sha256}, the manifest says ${manifest.stored.bytes} and ${manifest.stored.sha256}`, {
+        hint: `verify the copies: etcd-warden verify ${manifest.id}`,
+      });
+    }
+    accepted.resolve();
+    await upload;
+  } catch (error) {
+    accepted.reject(spool.fail(asError(error)));
+    stop.abort(error);
+    await upload.catch(() => {}); // its failure is this one, or follows from it
+    throw error;
+  } finally {
+    await spool.remove();
+  }
+}
+
+/** The same bytes everywhere: a manifest is immutable. One that is there already is right, because names hold id and revision. */
+async function putManifest(backup: Backup, to: Store, signal: AbortSignal): Promise<void> {
+  const { manifest } = backup;
+  try {
+    await to.put(manifestKey(manifest.cluster, manifest.id, manifest.revision), encodeManifest(manifest), { signal });
+  } catch (error) {
+    if (!(error instanceof WardenError && error.code === 'object-exists')) throw error;
+  }
+}

@@ -1,0 +1,81 @@
+/** Carries out one job, in this process or in a child of the daemon. The verbs of the command line use the same functions. */
+import { identityFor } from './identity.ts';
+import { loadCatalog } from './catalog.ts';
+import { copyBackup, missingOn, type CopyLine } from './copy.ts';
+import { pruneCluster, type PruneResult } from './prune.ts';
+import { clusterOf, withStores } from './stores.ts';
+import { sweepStores, type SweepResult } from './sweep.ts';
+import { surveyStores } from './survey.ts';
+import type { BackupResult, JobContext, JobRequest, SurveyResult } from './types.ts';
+import { verifyCopy, type VerifyLine } from './verify.ts';
+import { asError, WardenError } from '../errors.ts';
+
+export type JobResult = BackupResult | PruneResult | SweepResult | SurveyResult | readonly CopyLine[] | readonly VerifyLine[];
+
+/** @throws WardenError as the verb does */
+export async function runJob(job: JobRequest, context: JobContext): Promise<JobResult> {
+  switch (job.verb) {
+    case 'backup': {
+      const { runBackup } = await import('./backup/backup.ts');
+      return runBackup(job.request, context);
+    }
+    case 'prune':
+      return prune(job.request, context);
+    case 'copy':
+      return copyMissing(job.request.cluster, context);
+    case 'survey': {
+      const cluster = clusterOf(context.config, job.request.cluster);
+      return withStores(context.config, cluster.backup.stores, context.logger, (stores) => surveyStores(stores, cluster.name, context));
+    }
+    case 'sweep': {
+      const cluster = clusterOf(context.config, job.request.cluster);
+      return withStores(context.config, cluster.backup.stores, context.logger, (stores) => sweepStores(stores, cluster.name, context));
+    }
+    case 'verify':
+      return verify(job.request, context);
+  }
+}
+
+async function prune(request: { readonly cluster: string; readonly dryRun: boolean }, context: JobContext): Promise<PruneResult> {
+  const cluster = clusterOf(context.config, request.cluster);
+  return withStores(context.config, cluster.backup.stores, context.logger, (stores) =>
+    pruneCluster(stores, cluster.name, cluster.retention, { dryRun: request.dryRun }, context),
+  );
+}
+
+/** Whatever a store lacks of what was meant for it. A failed copy is a line of its own; the others go on. */
+async function copyMissing(name: string, context: JobContext): Promise<CopyLine[]> {
+  const cluster = clusterOf(context.config, name);
+  return withStores(context.config, cluster.backup.stores, context.logger, async (stores) => {
+    const catalog = await loadCatalog(stores, cluster.name, context.signal);
+    const lines: CopyLine[] = [];
+    for (const to of stores) {
+      if (catalog.unreachable.some((entry) => entry.store === to.name)) continue;
+      for (const backup of missingOn(catalog, to.name, 'intended')) {
+        lines.push(await copyBackup(backup, stores, to, context).catch((thrown: unknown) => failedCopy(backup.id, to.name, thrown, context.signal)));
+      }
+    }
+    return lines;
+  });
+}
+
+function failedCopy(id: string, to: string, thrown: unknown, signal: AbortSignal): CopyLine {
+  signal.throwIfAborted();
+  const error = asError(thrown);
+  return { id, from: '', to, outcome: 'failed', bytes: 0, error: { code: error instanceof WardenError ? error.code : 'failed', message: error.message } };
+}
+
+async function verify(request: Extract<JobRequest, { verb: 'verify' }>['request'], context: JobContext): Promise<VerifyLine[]> {
+  const cluster = clusterOf(context.config, request.cluster);
+  const identities = await identityFor(cluster);
+  return withStores(context.config, cluster.backup.stores, context.logger, async (stores) => {
+    const catalog = await loadCatalog(stores, cluster.name, context.signal);
+    const lines: VerifyLine[] = [];
+    for (const store of stores) {
+      const here = catalog.backups.filter((backup) => backup.copies.some((copy) => copy.store === store.name && copy.manifest === 'present'));
+      const chosen = request.which === 'all' ? here : request.which === 'latest' ? here.slice(-1) : here.filter((backup) => request.which.includes(backup.id));
+      for (const backup of chosen) lines.push(await verifyCopy(backup, store, request.level, identities, context));
+    }
+    return lines;
+  });
+}

@@ -1,0 +1,38 @@
+/** The janitor: removes what a crash left behind, once it is old enough that its writer cannot live. */
+import { join } from 'node:path';
+import { readCatalog } from '../catalog/read.ts';
+import { sweepCluster } from '../catalog/sweep.ts';
+import { asError } from '../errors.ts';
+import { sweepTemporaryFiles } from '../store/temporary.ts';
+import type { Store } from '../store/types.ts';
+import type { JobContext } from './types.ts';
+
+export interface SweepResult {
+  readonly removed: readonly { readonly store: string; readonly what: 'object' | 'temporary-file' | 'multipart-upload'; readonly name: string }[];
+  readonly failed: readonly { readonly store: string; readonly message: string }[];
+}
+
+/** Sweeps every store of a cluster, and the spool folder of runs that had no local store. One store's failure does not stop the others. */
+export async function sweepStores(stores: readonly Store[], cluster: string, context: Pick<JobContext, 'config' | 'signal' | 'logger' | 'now'>): Promise<SweepResult> {
+  const { signal } = context;
+  const graceMs = context.config.daemon.sweepAgeMs;
+  const now = context.now();
+  const removed: SweepResult['removed'][number][] = [];
+  const failed: SweepResult['failed'][number][] = [];
+  const catalog = await readCatalog(stores, cluster, { signal });
+  for (const store of stores) {
+    try {
+      const swept = await sweepCluster(store, { catalog, graceMs, now, signal });
+      removed.push(...swept.removed.map((name) => ({ store: store.name, what: 'object' as const, name })));
+      removed.push(...swept.store.removed.map((leftover) => ({ store: store.name, ...leftover })));
+    } catch (thrown) {
+      signal.throwIfAborted();
+      failed.push({ store: store.name, message: asError(thrown).message });
+      context.logger.warn({ store: store.name, err: asError(thrown) }, 'the store was not swept');
+    }
+  }
+  const spools = await sweepTemporaryFiles(join(context.config.stateDir, 'spool'), { olderThanMs: graceMs, now, signal });
+  for (const swept of spools.removed) removed.push({ store: 'state', ...swept });
+  for (const swept of removed) context.logger.info({ ...swept }, 'swept what an earlier run left');
+  return { removed, failed };
+}

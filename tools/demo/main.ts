@@ -1,0 +1,198 @@
+/**
+ * `npm run demo`: a real cluster of three members, steady writes, and the daemon beside it; what happens is told in plain words as the
+ * daemon's own log reports it. Ends by itself and leaves nothing behind; `--keep` leaves it running, `--s3` adds a second store.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { startCluster, type Cluster } from '../../test/support/cluster.ts';
+import { startGateway, type Gateway } from '../../test/support/gateway.ts';
+import { freePorts } from '../../test/support/processes.ts';
+import { anyEtcd, ETCD_MINORS } from '../programs.ts';
+import { runCommand, startDaemon, type DaemonProcess, type LogLine } from './daemon.ts';
+import { say, title } from './say.ts';
+
+const USAGE = 'usage: npm run demo [-- --s3] [-- --keep]';
+const KEYS = 4000;
+/** Seconds first: an expression of six fields, which a demo and a test may use. */
+const SCHEDULE = '*/4 * * * * *';
+/** From set-up to the end; the promise is 60 s. */
+const LIMIT_MS = 55_000;
+
+interface Options {
+  readonly s3: boolean;
+  readonly keep: boolean;
+}
+
+async function main(words: readonly string[]): Promise<void> {
+  const unknown = words.filter((word) => word !== '--s3' && word !== '--keep');
+  if (unknown.length > 0) throw new Error(`${unknown.join(' ')} is not known. ${USAGE}`);
+  const options: Options = { s3: words.includes('--s3'), keep: words.includes('--keep') };
+  const folder = mkdtempSync(join(tmpdir(), 'etcd-warden-demo-'));
+  const stop = new AbortController();
+  const interrupt = (): void => stop.abort(new Error('stopped by Ctrl-C'));
+  process.once('SIGINT', interrupt);
+  process.once('SIGTERM', interrupt);
+  const releasers: (() => Promise<void>)[] = [async () => rmSync(folder, { recursive: true, force: true })];
+  try {
+    const signal = options.keep ? stop.signal : AbortSignal.any([stop.signal, AbortSignal.timeout(LIMIT_MS)]);
+    await perform(options, folder, signal, releasers);
+  } finally {
+    for (const release of releasers.reverse()) await release();
+  }
+}
+
+async function perform(options: Options, folder: string, signal: AbortSignal, releasers: (() => Promise<void>)[]): Promise<void> {
+  title('A cluster to look after');
+  const { cluster, gateway } = await prepare(options, releasers);
+  const writer = cluster.writer({ perSecond: 200 });
+  releasers.push(() => writer.stop().then(() => undefined));
+  const config = await writeConfig(folder, cluster, gateway);
+
+  title('The daemon starts: a backup every 4 seconds, the newest three are kept');
+  say(`configuration: ${config.path}`);
+  const daemon = startDaemon(config.path, signal);
+  releasers.push(() => daemon.stop());
+  narrate(daemon);
+  const first = await daemon.next('backup published');
+  say(`the manifest was written last: until then, nothing of ${first['id']} was visible`);
+  await daemon.next('backup removed');
+
+  title('A member is killed; the next backup must not notice');
+  const victim = await cluster.leader();
+  say(`kill -9 of ${victim.name}, which leads`);
+  await victim.kill('SIGKILL');
+  await daemon.next('backup published');
+  say('the cluster has lost its leader and still got its backup');
+
+  title('etcd-warden list');
+  process.stdout.write(`${await runCommand(['list', '--config', config.path], signal)}\n`);
+  title('etcd-warden verify --latest');
+  process.stdout.write(`${await runCommand(['verify', '--latest', '--config', config.path], signal)}\n`);
+
+  if (options.keep) {
+    await leaveRunning(cluster, gateway, config, signal);
+    return;
+  }
+  title('Done');
+  say(`${writer.counters().written} writes went on all the while; cleaning up`);
+}
+
+async function prepare(options: Options, releasers: (() => Promise<void>)[]): Promise<{ cluster: Cluster; gateway: Gateway | undefined }> {
+  const etcd = anyEtcd();
+  const minor = ETCD_MINORS.find((candidate) => etcd.version.startsWith(`${candidate}.`)) ?? '3.6';
+  const cluster = await startCluster({ minor, members: 3, programs: etcd });
+  releasers.push(() => cluster.stop());
+  say(`three members of etcd ${etcd.version} on loopback: ${cluster.endpoints.join(' ')}`);
+  await cluster.fill({ keys: KEYS, valueBytes: 2000, seed: 1, compressible: true });
+  say(`${KEYS} keys written, and about 200 more writes a second from now on`);
+  if (!options.s3) return { cluster, gateway: undefined };
+  const gateway = await startGateway();
+  releasers.push(() => gateway.stop());
+  await gateway.createBucket('backups');
+  say(`an S3 server: ${gateway.endpoint}, bucket backups`);
+  return { cluster, gateway };
+}
+
+interface DemoConfig {
+  readonly path: string;
+  readonly http: string;
+}
+
+async function writeConfig(folder: string, cluster: Cluster, gateway: Gateway | undefined): Promise<DemoConfig> {
+  const [port] = await freePorts(1);
+  const http = `127.0.0.1:${port}`;
+  const secret = (name: string, text: string): string => {
+    const path = join(folder, name);
+    writeFileSync(path, text, { mode: 0o600 });
+    return path;
+  };
+  mkdirSync(join(folder, 'backups'), { mode: 0o700 });
+  const config = {
+    clusters: {
+      demo: {
+        endpoints: cluster.endpoints,
+        backup: { schedule: SCHEDULE, retryDelay: '500ms' },
+        retention: { keepLast: 3 },
+      },
+    },
+    stores: {
+      disk: { type: 'local', path: join(folder, 'backups') },
+      ...(gateway === undefined
+        ? {}
+        : {
+            s3: {
+              type: 's3',
+              bucket: 'backups',
+              prefix: 'etcd',
+              endpoint: gateway.endpoint,
+              region: gateway.region,
+              pathStyle: true,
+              accessKeyIdFile: secret('s3-access-key', gateway.accessKey),
+              secretAccessKeyFile: secret('s3-secret-key', gateway.secretKey),
+            },
+          }),
+    },
+    stateDir: join(folder, 'state'),
+    http: { listen: http },
+  };
+  const path = join(folder, 'config.yaml');
+  writeFileSync(path, stringify(config), { mode: 0o600 });
+  return { path, http };
+}
+
+/** The daemon's log, in plain words. What is not worth a word is left out. */
+function narrate(daemon: DaemonProcess): void {
+  daemon.onLine((line: LogLine) => {
+    const text = inWords(line);
+    if (text !== undefined) say(text);
+  });
+}
+
+function inWords(line: LogLine): string | undefined {
+  switch (line.message) {
+    case 'member chosen':
+      return `${line['role']} found: ${line['member']} at revision ${line['revision']}`;
+    case 'snapshot checked':
+      return `snapshot taken and checked: length and SHA-256 are right, revision ${line['revision']} read from the file (${kilobytes(line['bytes'])} in ${line['streamMs']} ms)`;
+    case 'backup published':
+      return `published: ${line['id']}, ${kilobytes(line['storedBytes'])} stored, on every store it was meant for: ${line['outcome'] === 'complete' ? 'yes' : 'no'}`;
+    case 'backup removed':
+      return `pruned: ${line['id']} (${String(line['reasons'])})`;
+    default:
+      return line.level === 'warn' || line.level === 'error' ? `the daemon says: ${line.message}` : undefined;
+  }
+}
+
+function kilobytes(value: unknown): string {
+  return `${Math.round(Number(value) / 1024)} KiB`;
+}
+
+async function leaveRunning(cluster: Cluster, gateway: Gateway | undefined, config: DemoConfig, signal: AbortSignal): Promise<void> {
+  title('Left running; Ctrl-C ends it');
+  say(
+    `etcd:     ETCDCTL_ENDPOINTS=${cluster.members
+      .filter((member) => member.running())
+      .map((member) => member.endpoint)
+      .join(',')}`,
+  );
+  if (gateway !== undefined) say(`S3:       ${gateway.endpoint}, bucket backups`);
+  say(`metrics:  http://${config.http}/metrics`);
+  say(`ready:    http://${config.http}/readyz`);
+  say(`try:      bin/etcd-warden status --config ${config.path}`);
+  await new Promise<void>((resolve) => {
+    const alive = setInterval(() => {}, 60_000); // a promise alone does not keep the process
+    signal.addEventListener('abort', () => {
+      clearInterval(alive);
+      resolve();
+    });
+  });
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(`demo: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}
