@@ -37,7 +37,7 @@ export function createPayloadSealer(payloadKey: Buffer): PayloadSealer {
   return {
     seal(plain) {
       const sealed: Buffer[] = [];
-      for (let at = 0; at < plain.length; ) {
+      for (let at = 0; at < plain.length;) {
         if (filled === CHUNK_LENGTH) sealed.push(...chunk(false));
         const copied = plain.copy(pending, filled, at);
         filled += copied;

@@ -59,7 +59,8 @@ export async function parseIdentities(text: string, origin: string): Promise<str
     }
     identities.push(line);
   }
-  if (identities.length === 0) throw new WardenError('key-missing', `${origin} holds no age identity`, { hint: 'age-keygen -o FILE makes one' });
+  if (identities.length === 0)
+    throw new WardenError('key-missing', `${origin} holds no age identity`, { hint: 'age-keygen -o FILE makes one' });
   return identities;
 }
 

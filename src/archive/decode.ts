@@ -55,11 +55,17 @@ export function decodeStream(store: Store, key: string, options: OpenOptions): A
  * @param name tells with its suffixes what it must be; without them its first bytes do.
  * @throws WardenError `key-missing`, `verification-failed`
  */
-export async function* decodeBytes(source: AsyncIterable<Buffer>, name: string, options: OpenOptions): AsyncGenerator<Buffer, void, undefined> {
+export async function* decodeBytes(
+  source: AsyncIterable<Buffer>,
+  name: string,
+  options: OpenOptions,
+): AsyncGenerator<Buffer, void, undefined> {
   const stored = new ByteQueue(source);
   try {
     await stored.fill(MAGIC_LENGTH);
-    const inner = isEncrypted(name, stored.peek(MAGIC_LENGTH)) ? new ByteQueue(openPayload((await takeHeader(stored, options)).payloadKey, stored)) : stored;
+    const inner = isEncrypted(name, stored.peek(MAGIC_LENGTH))
+      ? new ByteQueue(openPayload((await takeHeader(stored, options)).payloadKey, stored))
+      : stored;
     await inner.fill(MAGIC_LENGTH);
     if (isCompressed(name, inner.peek(MAGIC_LENGTH))) yield* decodeFrames(inner);
     else while (await inner.fill(1)) yield inner.take(inner.length);

@@ -16,12 +16,19 @@ export async function diskError(thrown: unknown, verb: string, path: string, nee
   const code = (error as NodeJS.ErrnoException).code ?? '';
   if (FULL.has(code)) {
     const free = await freeBytes(dirname(path));
-    return new WardenError('disk-full', `cannot ${verb} ${path}: ${reasonOf(code)}, ${free ?? 'unknown'} bytes free, about ${neededBytes} more needed`, {
-      hint: 'free space there, or keep the spool on a larger disk',
-      cause: error,
-    });
+    return new WardenError(
+      'disk-full',
+      `cannot ${verb} ${path}: ${reasonOf(code)}, ${free ?? 'unknown'} bytes free, about ${neededBytes} more needed`,
+      {
+        hint: 'free space there, or keep the spool on a larger disk',
+        cause: error,
+      },
+    );
   }
-  return new WardenError('disk-failed', `cannot ${verb} ${path}: ${code === '' ? error.message : reasonOf(code)}`, { hint: hintOf(code), cause: error });
+  return new WardenError('disk-failed', `cannot ${verb} ${path}: ${code === '' ? error.message : reasonOf(code)}`, {
+    hint: hintOf(code),
+    cause: error,
+  });
 }
 
 /** Bytes that an ordinary user can still write in a folder; undefined when the system does not tell. */

@@ -21,7 +21,7 @@ export async function openFile(path: string): Promise<OpenFile> {
       async read(offset, length, signal) {
         signal?.throwIfAborted();
         const buffer = Buffer.allocUnsafeSlow(length);
-        for (let at = 0; at < length; ) {
+        for (let at = 0; at < length;) {
           const { bytesRead } = await handle.read(buffer, at, length - at, offset + at).catch(async (error: unknown) => {
             throw await diskError(error, 'read', path, 0);
           });

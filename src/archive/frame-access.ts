@@ -57,7 +57,8 @@ export function frameAccess(inner: RandomAccess, frames: readonly Frame[]): Rand
   return {
     size: index.plainLength,
     async read(offset, length, signal) {
-      if (offset < 0 || length < 0 || offset + length > index.plainLength) throw outOfFile('the decompressed file', index.plainLength, offset, length);
+      if (offset < 0 || length < 0 || offset + length > index.plainLength)
+        throw outOfFile('the decompressed file', index.plainLength, offset, length);
       if (length === 0) return Buffer.alloc(0);
       const first = frameAt(index, offset)!.index;
       const last = frameAt(index, offset + length - 1)!.index;

@@ -1,7 +1,14 @@
 /** A zstd file read from its beginning, frame by frame: works on any .zst, with or without a seek table. */
 import { WardenError } from '../errors.ts';
 import type { ByteQueue } from './byte-queue.ts';
-import { BLOCK_HEADER_LENGTH, CHECKSUM_LENGTH, MAX_FRAME_HEADER_LENGTH, parseBlockHeader, parseFrameHeader, skippableLength } from './frame-header.ts';
+import {
+  BLOCK_HEADER_LENGTH,
+  CHECKSUM_LENGTH,
+  MAX_FRAME_HEADER_LENGTH,
+  parseBlockHeader,
+  parseFrameHeader,
+  skippableLength,
+} from './frame-header.ts';
 import { decodeFrame, FRAME_LENGTH, MAX_FRAME_LENGTH, tooLarge } from './frames.ts';
 import { type Frame, parseSeekTable, SEEK_TABLE_MAGIC } from './seek-table.ts';
 
@@ -31,8 +38,14 @@ export async function* decodeFrames(queue: ByteQueue): AsyncGenerator<Buffer, vo
         await skip(queue, skippable, frames);
         continue;
       }
-      const place = `frame ${frames.length + decoding.length}`;
-      const stored = await takeFrame(queue, place);
+      const place = `frame ${frames.length}`;
+      let stored: Buffer;
+      try {
+        stored = await takeFrame(queue, place);
+      } catch (error) {
+        yield* drain(decoding, frames, 0); // a frame before it may be wrong as well, and the first one is to be named
+        throw error;
+      }
       const plain = decodeFrame(stored, place);
       plain.catch(() => undefined); // awaited in its turn
       decoding.push(plain);
@@ -61,7 +74,7 @@ async function takeFrame(queue: ByteQueue, place: string): Promise<Buffer> {
   if (header === undefined) throw failed(`${place} does not start as a zstd frame does`);
   if (Math.max(header.contentLength ?? 0, header.windowLength) > MAX_FRAME_LENGTH) throw tooLarge(place);
   let length = header.headerLength;
-  for (let last = false; !last; ) {
+  for (let last = false; !last;) {
     if (!(await queue.fill(length + BLOCK_HEADER_LENGTH))) throw failed(`the file ends inside ${place}`);
     const block = parseBlockHeader(queue.peek(length + BLOCK_HEADER_LENGTH), length);
     if (block === undefined) throw failed(`${place} is damaged: a block of it has the reserved type`);
@@ -88,7 +101,9 @@ async function skip(queue: ByteQueue, contentLength: number, frames: readonly Fr
   } catch (error) {
     throw new WardenError('verification-failed', `every frame is right, but ${(error as Error).message}`, { cause: error });
   }
-  const wrong = frames.findIndex((frame, i) => frame.storedLength !== listed[i]?.storedLength || frame.plainLength !== listed[i].plainLength);
+  const wrong = frames.findIndex(
+    (frame, i) => frame.storedLength !== listed[i]?.storedLength || frame.plainLength !== listed[i].plainLength,
+  );
   if (wrong !== -1 || listed.length !== frames.length) {
     throw failed(`every frame is right, but the seek table gives other lengths for frame ${wrong === -1 ? frames.length : wrong}`);
   }

@@ -112,10 +112,14 @@ function createLane(level: number): FrameCompressor {
 
 function decompress(stored: Buffer, limit: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    zstdDecompress(stored, { maxOutputLength: Math.max(1, limit), chunkSize: Math.max(64, Math.min(limit, FRAME_LENGTH)) }, (error, plain) => {
-      if (error === null) resolve(plain);
-      else reject(error);
-    });
+    zstdDecompress(
+      stored,
+      { maxOutputLength: Math.max(1, limit), chunkSize: Math.max(64, Math.min(limit, FRAME_LENGTH)) },
+      (error, plain) => {
+        if (error === null) resolve(plain);
+        else reject(error);
+      },
+    );
   });
 }
 

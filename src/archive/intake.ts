@@ -41,7 +41,11 @@ export interface Intake {
  * Writes the stream into the sealer, which the caller then finishes, or aborts when this throws.
  * @throws WardenError `snapshot-incomplete`, `snapshot-missing-hash`, `snapshot-hash-mismatch`, `snapshot-wrong-length`, and what the sealer throws
  */
-export async function takeSnapshot(batches: AsyncIterable<readonly SnapshotPiece[]>, sealer: Sealer, options: IntakeOptions): Promise<Intake> {
+export async function takeSnapshot(
+  batches: AsyncIterable<readonly SnapshotPiece[]>,
+  sealer: Sealer,
+  options: IntakeOptions,
+): Promise<Intake> {
   const trailer = Buffer.alloc(TRAILER_LENGTH);
   let total: number | undefined;
   let received = 0; // database and trailer
@@ -59,13 +63,15 @@ export async function takeSnapshot(batches: AsyncIterable<readonly SnapshotPiece
       if (ofDatabase > 0) {
         const promised = received + blob.length + remaining;
         // Told apart from a stream that ends early: here a message is short, or one before it is lost.
-        if (promised !== total) throw wrongLength(`${total} bytes were announced, then ${promised} (size % 512 is ${promised % SMALLEST_PAGE})`);
+        if (promised !== total)
+          throw wrongLength(`${total} bytes were announced, then ${promised} (size % 512 is ${promised % SMALLEST_PAGE})`);
         const full = sealer.write(ofDatabase === blob.length ? blob : blob.subarray(0, ofDatabase));
         if (full !== undefined) await full;
       }
       if (ofDatabase < blob.length) {
         const at = received + ofDatabase - total;
-        if (at + blob.length - ofDatabase > TRAILER_LENGTH) throw wrongLength(`more than the announced ${total} bytes and their hash arrived`);
+        if (at + blob.length - ofDatabase > TRAILER_LENGTH)
+          throw wrongLength(`more than the announced ${total} bytes and their hash arrived`);
         blob.copy(trailer, at, ofDatabase);
       }
       received += blob.length;
@@ -76,24 +82,44 @@ export async function takeSnapshot(batches: AsyncIterable<readonly SnapshotPiece
   return { ...(await close(sealer, total, received, trailer)), storageVersion };
 }
 
-async function close(sealer: Sealer, total: number | undefined, received: number, trailer: Buffer): Promise<{ databaseBytes: number; databaseSha256: string }> {
+async function close(
+  sealer: Sealer,
+  total: number | undefined,
+  received: number,
+  trailer: Buffer,
+): Promise<{ databaseBytes: number; databaseSha256: string }> {
   if (total === undefined || received < total) {
-    const sentence = total === undefined ? 'the snapshot stream ended before its first byte' : `the snapshot stream ended after ${received} of ${total} bytes`;
-    throw new WardenError('snapshot-incomplete', sentence, { hint: 'the member was probably stopped; another one is tried when there is one' });
-  }
-  if (received === total) {
-    throw new WardenError('snapshot-missing-hash', `snapshot missing hash: the stream ended after all ${total} bytes without the SHA-256 of the member`, {
-      hint: 'whether these bytes are right cannot be told; the member was probably stopped at the last moment',
+    const sentence =
+      total === undefined
+        ? 'the snapshot stream ended before its first byte'
+        : `the snapshot stream ended after ${received} of ${total} bytes`;
+    throw new WardenError('snapshot-incomplete', sentence, {
+      hint: 'the member was probably stopped; another one is tried when there is one',
     });
   }
+  if (received === total) {
+    throw new WardenError(
+      'snapshot-missing-hash',
+      `snapshot missing hash: the stream ended after all ${total} bytes without the SHA-256 of the member`,
+      {
+        hint: 'whether these bytes are right cannot be told; the member was probably stopped at the last moment',
+      },
+    );
+  }
   if (received !== total + TRAILER_LENGTH) {
-    throw wrongLength(`${received} bytes arrived, ${total} and a hash of ${TRAILER_LENGTH} were announced (size % 512 is ${received % SMALLEST_PAGE}, not 32)`);
+    throw wrongLength(
+      `${received} bytes arrived, ${total} and a hash of ${TRAILER_LENGTH} were announced (size % 512 is ${received % SMALLEST_PAGE}, not 32)`,
+    );
   }
   const ours = sealer.digest();
   if (!ours.equals(trailer)) {
-    throw new WardenError('snapshot-hash-mismatch', `the SHA-256 of the snapshot is ${ours.toString('hex')}, the member sent ${trailer.toString('hex')}`, {
-      hint: 'bytes changed on the way or in the memory of one of the two machines',
-    });
+    throw new WardenError(
+      'snapshot-hash-mismatch',
+      `the SHA-256 of the snapshot is ${ours.toString('hex')}, the member sent ${trailer.toString('hex')}`,
+      {
+        hint: 'bytes changed on the way or in the memory of one of the two machines',
+      },
+    );
   }
   const full = sealer.write(trailer);
   if (full !== undefined) await full;

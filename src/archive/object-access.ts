@@ -6,11 +6,11 @@ import { outOfFile } from './file-access.ts';
 
 /**
  * @param signal ends reads that bring no signal of their own.
- * @throws WardenError `nothing-found` when the store has no such object
+ * @throws WardenError `object-missing` when the store has no such object
  */
 export async function objectAccess(store: Store, key: string, signal: AbortSignal): Promise<RandomAccess> {
   const info = await store.head(key, { signal });
-  if (info === undefined) throw new WardenError('nothing-found', `store ${store.name} holds no ${key}`);
+  if (info === undefined) throw new WardenError('object-missing', `store ${store.name} holds no ${key}`);
   const { size } = info;
   return {
     size,

@@ -43,7 +43,7 @@ export async function openPath(path: string, options: OpenOptions): Promise<Open
   }
 }
 
-/** An object in a store. @throws WardenError `nothing-found`, `key-missing`, `not-seekable`, `verification-failed` */
+/** An object in a store. @throws WardenError `object-missing`, `key-missing`, `not-seekable`, `verification-failed` */
 export async function openObject(store: Store, key: string, options: OpenOptions): Promise<OpenArchive> {
   const layers = await openLayers(await objectAccess(store, key, options.signal), key, options);
   return { ...layers, close: () => Promise.resolve() };

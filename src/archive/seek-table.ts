@@ -123,5 +123,7 @@ function entryLength(footer: Buffer): number {
 }
 
 function notSeekable(sentence: string): WardenError {
-  return new WardenError('not-seekable', sentence, { hint: 'verify the other copies, or decompress this one with `zstd -d` and name the plain file' });
+  return new WardenError('not-seekable', sentence, {
+    hint: 'verify the other copies, or decompress this one with `zstd -d` and name the plain file',
+  });
 }
