@@ -14,6 +14,8 @@ export interface ChildOptions {
   readonly configuration: string;
   readonly logger: Logger;
   readonly progress: (event: ProgressEvent) => void;
+  /** Told of every message: the job lives. */
+  readonly alive?: () => void;
   /** Aborted: asks the job to stop, then insists. */
   readonly signal: AbortSignal;
   /** From the request to stop until SIGTERM, and from there until SIGKILL. */
@@ -26,7 +28,7 @@ export interface ChildOptions {
 }
 
 /** Streams, uploads and prunes report far more often; longer than the longest time limit of a single request in them. */
-const STALL_MS = 15 * 60_000;
+export const STALL_MS = 15 * 60_000;
 const STOP_MS = 5_000;
 /** After its answer a job has nothing left to do but exit. */
 const EXIT_MS = 10_000;
@@ -69,11 +71,15 @@ export async function runInChild(options: ChildOptions): Promise<unknown> {
     later(stopMs, () => child.kill('SIGTERM'));
     later(stopMs * 1.5, () => child.kill('SIGKILL'));
   };
+  // A second signal ends the daemon at once, and its jobs with it.
+  const dieToo = (): void => void child.kill('SIGKILL');
+  process.once('exit', dieToo);
   options.signal.addEventListener('abort', stop, { once: true });
   try {
     return await conversation(child, start, options, later);
   } finally {
     options.signal.removeEventListener('abort', stop);
+    process.off('exit', dieToo);
     for (const timer of timers) clearTimeout(timer);
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
   }
@@ -98,6 +104,7 @@ function conversation(
   child.stderr?.setEncoding('utf8').on('data', (text: string) => (complaint = (complaint + text).slice(-STDERR_KEPT)));
   child.on('message', (value) => {
     stall.refresh();
+    options.alive?.();
     const message = parseChildMessage(value);
     if (message === undefined)
       options.logger.warn({}, 'a job sent what this version does not understand; restart the daemon after an upgrade');

@@ -47,10 +47,12 @@ export function stateFile(stateDir: string, cluster: string): StateFile {
       } finally {
         await file.close();
       }
-      await rename(next, path).catch(async (error: unknown) => {
+      try {
+        await rename(next, path);
+      } catch (error) {
         await rm(next, { force: true });
         throw error;
-      });
+      }
     },
   };
 }

@@ -1,0 +1,107 @@
+/** Whether the daemon is ready, and why not. Pure. Ready means: every cluster has a recent backup, and the next one will be taken. */
+import type { ReadyReport, Reason } from '../http/types.ts';
+import type { ProtectionStatus } from './protection.ts';
+import { clockIsSet } from './slots.ts';
+
+export interface DaemonHealth {
+  readonly nowMs: number;
+  /** Since the scheduler last looked at the clock, on a clock that does not jump. */
+  readonly sinceTickMs: number;
+  readonly stopping: boolean;
+}
+
+/** Three times the longest sleep of the scheduler. */
+export const SCHEDULER_STUCK_MS = 90_000;
+/** Clocks of a daemon and of whoever took the backup differ a little. */
+const CLOCK_SKEW_MS = 5 * 60_000;
+
+export function readiness(clusters: readonly ProtectionStatus[], health: DaemonHealth): ReadyReport {
+  const reasons: Reason[] = [];
+  if (health.stopping) reasons.push({ code: 'stopping', message: 'the daemon stops' });
+  if (health.sinceTickMs > SCHEDULER_STUCK_MS) {
+    reasons.push({ code: 'scheduler-stuck', message: `the scheduler has not moved for ${seconds(health.sinceTickMs)} s` });
+  }
+  if (!clockIsSet(health.nowMs)) {
+    reasons.push({
+      code: 'clock-not-set',
+      message: `the clock says ${new Date(health.nowMs).toISOString()}: it was never set, and scheduled backups wait until it is`,
+    });
+  }
+  for (const status of clusters) reasons.push(...clusterReasons(status, health.nowMs));
+  return {
+    ready: reasons.length === 0,
+    reasons,
+    clusters: Object.fromEntries(clusters.map((status) => [status.cluster, summary(status, health.nowMs)])),
+  };
+}
+
+function clusterReasons(status: ProtectionStatus, nowMs: number): Reason[] {
+  const { cluster, newestComplete, newest, unaccepted, lastError } = status;
+  const reasons: Reason[] = [];
+  const because = lastError === undefined ? '' : `; the last attempt failed: ${lastError.message} (${lastError.code})`;
+  if (newestComplete === undefined) {
+    const blind = status.survey?.stores.find((store) => store.error !== undefined);
+    const why = blind === undefined ? '' : `; store ${blind.store} cannot be listed: ${blind.error?.message}`;
+    reasons.push({ cluster, code: 'no-backup', message: `there is no complete backup${partial(status)}${why}${because}` });
+  } else {
+    const ageMs = nowMs - newestComplete.timeMs;
+    if (ageMs > status.maxAgeMs) {
+      reasons.push({
+        cluster,
+        code: 'too-old',
+        message: `the newest complete backup is ${seconds(ageMs)} s old, the limit is ${seconds(status.maxAgeMs)} s${newest === undefined || newest.timeMs <= newestComplete.timeMs ? '' : partial(status)}${because}`,
+      });
+    }
+    if (ageMs < -CLOCK_SKEW_MS) {
+      reasons.push({
+        cluster,
+        code: 'future-backup',
+        message: `the newest backup is dated ${seconds(-ageMs)} s in the future: a clock is or was wrong`,
+      });
+    }
+  }
+  if (unaccepted !== undefined) {
+    reasons.push({
+      cluster,
+      code: 'generation-unaccepted',
+      message:
+        'backups go into a new generation (another cluster id, or a history that moved back) that nobody accepted; see `etcd-warden accept-cluster`',
+    });
+  }
+  return reasons;
+}
+
+function partial(status: ProtectionStatus): string {
+  const missing = status.survey?.stores.filter((store) => store.missing > 0).map((store) => store.store) ?? [];
+  return missing.length === 0 ? '' : ` (newer ones are partial: ${missing.join(', ')} lacks copies)`;
+}
+
+function summary(status: ProtectionStatus, nowMs: number): ReadyReport['clusters'][string] {
+  const { newestComplete, maxAgeMs, leadership } = status;
+  return {
+    newestBackup: newestComplete === undefined ? null : new Date(newestComplete.timeMs).toISOString(),
+    ageSeconds: newestComplete === undefined ? null : seconds(nowMs - newestComplete.timeMs),
+    maxAgeSeconds: seconds(maxAgeMs),
+    role: leadership?.role ?? 'undecided',
+  };
+}
+
+/** One line for `systemctl status`. */
+export function statusText(clusters: readonly ProtectionStatus[], report: ReadyReport, nowMs: number): string {
+  const first = report.reasons[0];
+  const parts = clusters.map((status) => {
+    const age = status.newestComplete === undefined ? 'no backup' : `newest ${minutes(nowMs - status.newestComplete.timeMs)} old`;
+    const doing = status.running !== undefined ? ', backing up' : status.leadership?.role === 'standby' ? ', standby' : '';
+    return `${status.cluster}: ${age}${doing}`;
+  });
+  return `${first === undefined ? 'protected' : `NOT READY (${first.code})`}; ${parts.join('; ')}`;
+}
+
+function seconds(ms: number): number {
+  return Math.round(ms / 1000);
+}
+
+function minutes(ms: number): string {
+  const total = Math.max(0, Math.round(ms / 60_000));
+  return total < 120 ? `${total} min` : `${Math.round(total / 60)} h`;
+}

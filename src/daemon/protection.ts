@@ -1,0 +1,414 @@
+/**
+ * How one cluster is protected: its schedule, its runs with their retries, and the chores after each. One object for each cluster, alive
+ * from the load of a configuration that names it until one that does not. A failed backup ends nothing here but itself.
+ */
+import type { ClusterConfig } from '../config/types.ts';
+import { asError, WardenError } from '../errors.ts';
+import type { BackupResult, SurveyedBackup, SurveyResult } from '../jobs/types.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import type { Board, Outcome, Submitted } from './board.ts';
+import type { Clock } from './clock.ts';
+import { worksHere, type LeadershipState } from './leadership.ts';
+import { recordBackup, recordFailure, recordPrune, recordSurvey } from './record.ts';
+import { asBackupResult, asSurveyResult, pruneCounts } from './results.ts';
+import { mayRetry, retryDelayMs } from './retry.ts';
+import { clockIsSet, decide, EMPTY_MEMORY, slotsOf, withoutSlot, type SlotMemory, type Slots } from './slots.ts';
+import type { StateFile } from './state.ts';
+
+export interface ProtectionPorts {
+  readonly board: Board;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly state: StateFile;
+  readonly random: () => number;
+  /** Something changed: the scheduler is to look again now. */
+  readonly wake: () => void;
+}
+
+/** What readiness, the API and `systemctl status` tell of a cluster. Times are ms since 1970. */
+export interface ProtectionStatus {
+  readonly cluster: string;
+  readonly leadership: LeadershipState | undefined;
+  readonly maxAgeMs: number;
+  readonly nextSlotMs: number | undefined;
+  readonly running: { readonly slotMs: number | undefined; readonly attempt: number; readonly sinceMs: number } | undefined;
+  readonly newest: SurveyedBackup | undefined;
+  readonly newestComplete: SurveyedBackup | undefined;
+  readonly survey: SurveyResult | undefined;
+  readonly unaccepted: SurveyResult['unaccepted'];
+  readonly consecutiveFailures: number;
+  readonly lastError:
+    | { readonly atMs: number; readonly code: string; readonly message: string; readonly hint: string | undefined }
+    | undefined;
+}
+
+/** The first slot waits for the first listing no longer than this: a store that hangs must not hold backups up. */
+const SURVEY_PATIENCE_MS = 60_000;
+/** Chores without a backup before them: copies that failed then, listings that went stale, a standby's view. */
+const CHORES_EVERY_MS = 60 * 60_000;
+
+/** The backup that is queued or running, whoever asked for it, and the error that a retry may mend. */
+interface ActiveBackup {
+  readonly job: Submitted;
+  readonly error: Promise<WardenError | undefined>;
+}
+
+export class Protection {
+  readonly #ports: ProtectionPorts;
+  readonly #stopping = new AbortController();
+  #config: ClusterConfig;
+  #slots: Slots | undefined;
+  #memory: SlotMemory = EMPTY_MEMORY;
+  #leadership: LeadershipState | undefined;
+  /** A listing is needed before the next slot: at the start, and when this daemon becomes the one that works. */
+  #surveyDue = true;
+  #active: ActiveBackup | undefined;
+  #run: { slotMs: number | undefined; attempt: number; sinceMs: number; promise: Promise<void> } | undefined;
+  #chores: Promise<void> | undefined;
+  #choresDueMs = 0;
+  #swept = false;
+  /** A new backup is there: retention may take old ones away. */
+  #pruneDue = false;
+  #saving: Promise<void> = Promise.resolve();
+  #survey: SurveyResult | undefined;
+  #newest: SurveyedBackup | undefined;
+  #newestComplete: SurveyedBackup | undefined;
+  #unaccepted: SurveyResult['unaccepted'];
+  #failures = 0;
+  #lastError: ProtectionStatus['lastError'];
+
+  constructor(config: ClusterConfig, ports: ProtectionPorts) {
+    this.#ports = ports;
+    this.#config = config;
+    this.#slots = slotsOf(config.backup.schedule);
+    this.configure(config);
+  }
+
+  /** Reads the state file. To be awaited before the first tick. */
+  async open(): Promise<void> {
+    const { memory, rebuilt } = await this.#ports.state.read();
+    this.#memory = memory;
+    if (rebuilt !== undefined) this.#ports.logger.warn({ reason: rebuilt }, 'the memory of the schedule is rebuilt from the stores');
+  }
+
+  /** A reload: runs go on with what they started with, the next one uses this. */
+  configure(config: ClusterConfig): void {
+    this.#config = config;
+    this.#slots = slotsOf(config.backup.schedule);
+    const { metrics } = this.#ports;
+    const cluster = config.name;
+    metrics.set('etcd_warden_backup_max_age_seconds', { cluster }, config.backup.maxAgeMs / 1000);
+    metrics.set('etcd_warden_backup_consecutive_failures', { cluster }, this.#failures);
+    if (this.#slots === undefined) {
+      metrics.remove('etcd_warden_backup_interval_seconds', { cluster });
+      metrics.remove('etcd_warden_backup_next_timestamp_seconds', { cluster });
+    }
+  }
+
+  setLeadership(state: LeadershipState): void {
+    const before = this.#leadership;
+    this.#leadership = state;
+    const { logger, metrics } = this.#ports;
+    const cluster = this.#config.name;
+    metrics.set('etcd_warden_leader', { cluster }, worksHere(state) ? 1 : 0);
+    metrics.set('etcd_warden_coordinated', { cluster }, state.role === 'alone' ? 0 : 1);
+    // Another daemon may have served slots meanwhile that this one knows nothing of.
+    if (worksHere(state) && !worksHere(before)) this.#surveyDue = true;
+    if (state.role === 'leader') logger.info({}, 'elected: this daemon takes the backups');
+    else if (state.role === 'standby') logger.info({ leader: state.leader }, 'standby: another daemon takes the backups');
+    else logger.warn({ reason: state.reason }, 'no election: this daemon takes the backups without one');
+    this.#ports.wake();
+  }
+
+  /**
+   * Looks at the clock and starts what is due.
+   * @returns when to look again at the latest
+   */
+  tick(): number {
+    const nowMs = this.#ports.clock.now();
+    if (this.#stopping.signal.aborted || this.#leadership === undefined) return Infinity;
+    if (this.#chores === undefined && (this.#surveyDue || nowMs >= this.#choresDueMs || nowMs < this.#choresDueMs - CHORES_EVERY_MS))
+      this.#startChores();
+    if (this.#surveyDue || this.#slots === undefined) return this.#slots === undefined ? this.#choresDueMs : Infinity;
+
+    const { schedule, catchUpMs } = this.#config.backup;
+    const decision = decide(this.#slots, this.#memory, {
+      nowMs,
+      running: this.#run !== undefined,
+      standby: !worksHere(this.#leadership),
+      newestBackupMs: this.#newest?.timeMs,
+      catchUpMs,
+      jitterMs: schedule.jitterMs,
+      random: this.#ports.random,
+    });
+    const before = this.#memory;
+    this.#memory = decision.memory;
+    this.#countSlots(decision, nowMs);
+    if (decision.start !== undefined) this.#start(decision.start);
+    else if (this.#run === undefined && before.handled !== decision.memory.handled) this.#save();
+    return decision.wakeAtMs;
+  }
+
+  /** A backup now, for the API: joins the one that is queued or running. */
+  backupNow(): { joined: boolean; job: Submitted } {
+    if (this.#active !== undefined) return { joined: true, job: this.#active.job };
+    const { job, error } = this.#backup(undefined);
+    void error.then(() => this.#startChores());
+    return { joined: false, job };
+  }
+
+  status(): ProtectionStatus {
+    const { maxAgeMs } = this.#config.backup;
+    const nowMs = this.#ports.clock.now();
+    return {
+      cluster: this.#config.name,
+      leadership: this.#leadership,
+      maxAgeMs,
+      nextSlotMs: clockIsSet(nowMs) ? this.#slots?.next(nowMs) : undefined,
+      running: this.#run === undefined ? undefined : { slotMs: this.#run.slotMs, attempt: this.#run.attempt, sinceMs: this.#run.sinceMs },
+      newest: this.#newest,
+      newestComplete: this.#newestComplete,
+      survey: this.#survey,
+      unaccepted: this.#unaccepted,
+      consecutiveFailures: this.#failures,
+      lastError: this.#lastError,
+    };
+  }
+
+  /** Starts nothing any more, and resolves when what runs has ended (the board decides when that is). */
+  async close(): Promise<void> {
+    this.#stopping.abort();
+    await Promise.allSettled([this.#run?.promise, this.#chores]);
+    await this.#saving;
+  }
+
+  #countSlots(decision: ReturnType<typeof decide>, nowMs: number): void {
+    const { logger, metrics } = this.#ports;
+    const cluster = this.#config.name;
+    const count = (outcome: string, by: number): void => {
+      if (by > 0) metrics.add('etcd_warden_backup_slots_total', { cluster, outcome }, by);
+    };
+    count('missed', decision.missed);
+    count('skipped', decision.skipped);
+    count('standby', decision.leftToOther);
+    if (decision.start !== undefined) count(decision.caughtUp ? 'caught_up' : 'started', 1);
+    if (decision.missed > 0) logger.warn({ slots: decision.missed }, 'slots of the schedule were missed');
+    if (decision.skipped > 0) logger.warn({}, 'the slot is skipped: the backup before it is not finished');
+    const next = this.#slots?.next(nowMs);
+    if (next === undefined) return;
+    metrics.set('etcd_warden_backup_next_timestamp_seconds', { cluster }, next / 1000);
+    const afterNext = this.#slots?.next(next);
+    if (afterNext !== undefined) metrics.set('etcd_warden_backup_interval_seconds', { cluster }, (afterNext - next) / 1000);
+  }
+
+  #start(slotMs: number): void {
+    const run = { slotMs, attempt: 1, sinceMs: this.#ports.clock.now(), promise: Promise.resolve() };
+    this.#run = run;
+    run.promise = this.#serve(slotMs, run)
+      .catch((error: unknown) => this.#ports.logger.error({ error: asError(error) }, 'the run of a slot ended unexpectedly'))
+      .finally(() => {
+        this.#run = undefined;
+        this.#save();
+        this.#startChores();
+        this.#ports.wake();
+      });
+  }
+
+  /** One slot: a backup, and retries with backoff until the next slot takes over. */
+  async #serve(slotMs: number, run: { attempt: number }): Promise<void> {
+    const { clock, logger, random } = this.#ports;
+    for (;;) {
+      const error = await (this.#active ?? this.#backup(slotMs)).error;
+      const { retries, retryDelayMs: firstMs } = this.#config.backup;
+      if (error === undefined || this.#stopping.signal.aborted || !mayRetry(error)) return;
+      if (run.attempt > retries) {
+        logger.error({ slot: new Date(slotMs).toISOString(), attempts: run.attempt }, 'the slot has no backup: all attempts failed');
+        return;
+      }
+      const delayMs = retryDelayMs(firstMs, run.attempt, random);
+      const nextMs = this.#slots?.next(slotMs);
+      if (nextMs !== undefined && clock.now() + delayMs >= nextMs) {
+        logger.warn({ slot: new Date(slotMs).toISOString() }, 'no more retries in this slot: the next one comes first');
+        return;
+      }
+      logger.info({ attempt: run.attempt + 1, inMs: delayMs }, 'the backup will be tried again');
+      await clock.sleep(delayMs, this.#stopping.signal);
+      if (this.#stopping.signal.aborted || !worksHere(this.#leadership)) return;
+      if (this.#newest !== undefined && this.#newest.timeMs >= slotMs) return; // somebody asked for one meanwhile
+      run.attempt += 1;
+    }
+  }
+
+  #backup(slotMs: number | undefined): ActiveBackup {
+    const { name, backup } = this.#config;
+    const job = this.#ports.board.submit({
+      verb: 'backup',
+      request: {
+        cluster: name,
+        label: backup.label,
+        prune: false, // a job of its own afterwards: a prune that fails is not a failed backup
+        acceptCluster: false,
+        onNewGeneration: 'open',
+        slot: slotMs === undefined ? undefined : new Date(slotMs).toISOString(),
+      },
+    });
+    const error = job.done.then((outcome) => {
+      this.#active = undefined;
+      return this.#judge(outcome, this.#ports.clock.now());
+    });
+    const active = { job, error };
+    this.#active = active;
+    return active;
+  }
+
+  /** Logs, measures and remembers the end of a backup. @returns the error that a retry may mend */
+  #judge(outcome: Outcome, nowMs: number): WardenError | undefined {
+    const { logger, metrics } = this.#ports;
+    const cluster = this.#config.name;
+    const result = outcome.ok ? asBackupResult(outcome.result) : undefined;
+    if (result !== undefined) {
+      recordBackup(metrics, cluster, result);
+      this.#failures = 0;
+      this.#lastError = undefined;
+      this.#remember(result, nowMs);
+      return undefined;
+    }
+    const error = outcome.ok
+      ? new WardenError('failed', 'the backup job answered what this version does not understand', {
+          hint: 'restart the daemon after an upgrade',
+        })
+      : outcome.error;
+    if (error.code === 'interrupted') {
+      logger.warn({ error }, 'the backup was stopped');
+      return error;
+    }
+    this.#failures += 1;
+    this.#lastError = { atMs: nowMs, code: error.code, message: error.message, hint: error.hint };
+    recordFailure(metrics, cluster, error, this.#failures);
+    logger.error({ error, failures: this.#failures }, 'the backup failed');
+    return error;
+  }
+
+  #remember(result: BackupResult, nowMs: number): void {
+    const { logger } = this.#ports;
+    const { id, revision, plainBytes, storedBytes, suspect, outcome, durationMs } = result;
+    if (outcome === 'skipped') {
+      logger.info({}, 'another daemon has served this slot');
+      this.#surveyDue = true;
+      return;
+    }
+    this.#pruneDue = true;
+    this.#newest = { id, timeMs: nowMs - durationMs, revision, plainBytes, storedBytes, suspect };
+    if (outcome === 'complete') this.#newestComplete = this.#newest;
+    if (result.newGeneration !== undefined) {
+      this.#unaccepted = { lineage: result.newGeneration.lineage, clusterId: '' };
+      logger.error(
+        { id, lineage: result.newGeneration.lineage, reason: result.newGeneration.reason },
+        'a new generation: another cluster, or a history that moved back; nothing is pruned until `etcd-warden accept-cluster` accepts it',
+      );
+    }
+    const missing = result.stores
+      .filter((store) => store.outcome === 'failed')
+      .map(({ store, error }) => ({ store, code: error?.code, message: error?.message }));
+    const fields = { id, revision, bytes: plainBytes, storedBytes, durationMs, member: result.member, role: result.role };
+    if (outcome === 'complete') logger.info(fields, 'backup complete');
+    else logger.warn({ ...fields, missing }, 'backup partial: some stores do not have it');
+    for (const { code, message } of result.warnings) logger.warn({ id, code }, message);
+  }
+
+  /** One chain of chores at a time; asked for again while it runs, it runs again. */
+  #startChores(): void {
+    const { clock, logger, wake } = this.#ports;
+    if (this.#stopping.signal.aborted) return;
+    this.#choresDueMs = clock.now() + CHORES_EVERY_MS;
+    const before = this.#chores ?? Promise.resolve();
+    const chores = before
+      .then(() => this.#doChores())
+      .catch((error: unknown) => logger.error({ error: asError(error) }, 'a chore ended unexpectedly'))
+      .finally(() => {
+        if (this.#chores === chores) this.#chores = undefined;
+        wake();
+      });
+    this.#chores = chores;
+    if (this.#surveyDue) void this.#waitForSurvey();
+  }
+
+  async #waitForSurvey(): Promise<void> {
+    const { clock, logger, wake } = this.#ports;
+    await clock.sleep(SURVEY_PATIENCE_MS, this.#stopping.signal);
+    if (!this.#surveyDue || this.#stopping.signal.aborted) return;
+    this.#surveyDue = false;
+    logger.warn({}, 'the stores have not been listed in time; the schedule goes on without');
+    wake();
+  }
+
+  /** Prune only after a backup, and only then: nothing is removed because time passed while nothing was added. */
+  async #doChores(): Promise<void> {
+    const cluster = this.#config.name;
+    const { board, logger, metrics } = this.#ports;
+    const works = worksHere(this.#leadership);
+    if (works && this.#pruneDue) {
+      this.#pruneDue = false;
+      const outcome = await board.submit({ verb: 'prune', request: { cluster, dryRun: false } }).done;
+      if (outcome.ok) recordPrune(metrics, cluster, pruneCounts(outcome.result));
+      else this.#choreFailed('prune', outcome.error);
+    }
+    await this.#surveyNow();
+    if (!works) return;
+    if (!this.#swept) {
+      this.#swept = true;
+      const outcome = await board.submit({ verb: 'sweep', request: { cluster } }).done;
+      if (!outcome.ok) this.#choreFailed('sweep', outcome.error);
+    }
+    if (this.#survey?.stores.some((store) => store.missing > 0) !== true) return;
+    logger.info({}, 'completing missing copies');
+    const outcome = await board.submit({ verb: 'copy', request: { cluster, missing: true } }).done;
+    if (!outcome.ok) this.#choreFailed('copy', outcome.error);
+    await this.#surveyNow();
+  }
+
+  async #surveyNow(): Promise<void> {
+    const cluster = this.#config.name;
+    const outcome = await this.#ports.board.submit({ verb: 'survey', request: { cluster } }).done;
+    // Without a listing the schedule goes on: a backup too many is better than none.
+    this.#surveyDue = false;
+    const survey = outcome.ok ? asSurveyResult(outcome.result) : undefined;
+    if (survey === undefined) {
+      this.#choreFailed('survey', outcome.ok ? new WardenError('failed', 'the answer is not understood') : outcome.error);
+      return;
+    }
+    this.#survey = survey;
+    this.#unaccepted = survey.unaccepted;
+    // A store that cannot be listed now hides copies that are there: what was known stays known.
+    const blind = survey.stores.some((store) => store.error !== undefined);
+    this.#newest = blind ? newer(this.#newest, survey.newest) : survey.newest;
+    this.#newestComplete = blind ? newer(this.#newestComplete, survey.newestComplete) : survey.newestComplete;
+    recordSurvey(this.#ports.metrics, cluster, survey, this.#newestComplete?.timeMs);
+  }
+
+  #choreFailed(verb: 'prune' | 'sweep' | 'copy' | 'survey', error: WardenError): void {
+    if (verb === 'prune') this.#ports.metrics.add('etcd_warden_retention_failures_total', { cluster: this.#config.name, code: error.code });
+    if (error.code !== 'interrupted') this.#ports.logger.warn({ verb, error }, 'a chore failed; it will be tried again');
+  }
+
+  /** What a crash would find: a slot whose run has not ended counts as not begun. One write after the other: they share a file. */
+  #save(): void {
+    const slotMs = this.#run?.slotMs;
+    const memory = slotMs === undefined || this.#slots === undefined ? this.#memory : withoutSlot(this.#memory, this.#slots, slotMs);
+    this.#saving = this.#saving
+      .then(() => this.#ports.state.write(memory))
+      .catch((error: unknown) =>
+        this.#ports.logger.warn(
+          { error: asError(error) },
+          'the memory of the schedule cannot be written; after a restart it is rebuilt from the stores',
+        ),
+      );
+  }
+}
+
+function newer(a: SurveyedBackup | undefined, b: SurveyedBackup | undefined): SurveyedBackup | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return a.timeMs >= b.timeMs ? a : b;
+}

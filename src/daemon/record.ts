@@ -1,0 +1,53 @@
+/** What a finished job does to the metrics. */
+import type { BackupResult, SurveyResult } from '../jobs/types.ts';
+import type { WardenError } from '../errors.ts';
+import { codeLabel, type Metrics } from '../telemetry/metrics.ts';
+import type { PruneCounts } from './results.ts';
+
+export function recordBackup(metrics: Metrics, cluster: string, result: BackupResult): void {
+  metrics.add('etcd_warden_backups_total', { cluster, outcome: result.outcome });
+  if (result.outcome === 'skipped') return;
+  metrics.observe('etcd_warden_backup_duration_seconds', { cluster }, result.durationMs / 1000);
+  metrics.set('etcd_warden_backup_bytes', { cluster, kind: 'plain' }, result.plainBytes);
+  metrics.set('etcd_warden_backup_bytes', { cluster, kind: 'stored' }, result.storedBytes);
+  metrics.set('etcd_warden_backup_last_revision', { cluster }, Number(result.revision));
+  metrics.set('etcd_warden_backup_suspect', { cluster }, result.suspect === undefined ? 0 : 1);
+  metrics.set('etcd_warden_backup_consecutive_failures', { cluster }, 0);
+  const full = result.stores.some((store) => store.error?.code === 'disk-full');
+  metrics.set('etcd_warden_disk_full', { cluster }, full ? 1 : 0);
+  if (result.newGeneration !== undefined) metrics.set('etcd_warden_generation_unaccepted', { cluster }, 1);
+}
+
+export function recordFailure(metrics: Metrics, cluster: string, error: WardenError, consecutive: number): void {
+  metrics.add('etcd_warden_backups_total', { cluster, outcome: 'failed' });
+  metrics.add('etcd_warden_backup_failures_total', { cluster, code: codeLabel(error) });
+  metrics.set('etcd_warden_backup_consecutive_failures', { cluster }, consecutive);
+  if (error.code === 'disk-full') metrics.set('etcd_warden_disk_full', { cluster }, 1);
+}
+
+export function recordPrune(metrics: Metrics, cluster: string, counts: PruneCounts): void {
+  metrics.add('etcd_warden_retention_removed_total', { cluster }, counts.removed);
+  metrics.set('etcd_warden_retention_kept', { cluster }, counts.kept);
+}
+
+/** @param newestCompleteMs from this survey, or from an earlier one when a store could not be listed now */
+export function recordSurvey(metrics: Metrics, cluster: string, survey: SurveyResult, newestCompleteMs: number | undefined): void {
+  if (newestCompleteMs !== undefined)
+    metrics.set('etcd_warden_backup_last_success_timestamp_seconds', { cluster, store: '' }, newestCompleteMs / 1000);
+  for (const state of ['complete', 'partial', 'damaged'] as const)
+    metrics.set('etcd_warden_backups', { cluster, state }, survey.backups[state]);
+  for (const { store, newestVerifiedMs, missing, error } of survey.stores) {
+    metrics.set('etcd_warden_store_reachable', { cluster, store }, error === undefined ? 1 : 0);
+    if (error !== undefined) continue;
+    metrics.set('etcd_warden_backup_copies_missing', { cluster, store }, missing);
+    if (newestVerifiedMs !== undefined)
+      metrics.set('etcd_warden_backup_last_success_timestamp_seconds', { cluster, store }, newestVerifiedMs / 1000);
+  }
+  metrics.set('etcd_warden_generation_unaccepted', { cluster }, survey.unaccepted === undefined ? 0 : 1);
+  const { newest } = survey;
+  if (newest === undefined) return;
+  metrics.set('etcd_warden_backup_bytes', { cluster, kind: 'plain' }, newest.plainBytes);
+  metrics.set('etcd_warden_backup_bytes', { cluster, kind: 'stored' }, newest.storedBytes);
+  metrics.set('etcd_warden_backup_last_revision', { cluster }, Number(newest.revision));
+  metrics.set('etcd_warden_backup_suspect', { cluster }, newest.suspect === undefined ? 0 : 1);
+}

@@ -1,0 +1,40 @@
+/** What children answer, looked at before anything relies on it: a child may be of another version than the daemon. */
+import type { BackupResult, SurveyResult } from '../jobs/types.ts';
+
+export function asBackupResult(value: unknown): BackupResult | undefined {
+  if (!isRecord(value)) return undefined;
+  const { outcome, id, stores, warnings } = value;
+  const known = outcome === 'complete' || outcome === 'partial' || outcome === 'skipped';
+  return known && typeof id === 'string' && Array.isArray(stores) && Array.isArray(warnings)
+    ? (value as unknown as BackupResult)
+    : undefined;
+}
+
+export function asSurveyResult(value: unknown): SurveyResult | undefined {
+  if (!isRecord(value)) return undefined;
+  return isRecord(value['backups']) && Array.isArray(value['stores']) ? (value as unknown as SurveyResult) : undefined;
+}
+
+export interface PruneCounts {
+  /** Different backups: the same one on two stores counts once. */
+  readonly removed: number;
+  readonly kept: number;
+  readonly failed: number;
+}
+
+/** From the lines of a prune: one for each backup and store. */
+export function pruneCounts(value: unknown): PruneCounts {
+  const lines: unknown[] = isRecord(value) && Array.isArray(value['lines']) ? value['lines'] : [];
+  const ids = (...outcomes: string[]): number =>
+    new Set(
+      lines
+        .filter(isRecord)
+        .filter((line) => outcomes.includes(String(line['outcome'])))
+        .map((line) => line['id']),
+    ).size;
+  return { removed: ids('removed'), kept: ids('kept', 'locked'), failed: ids('failed') };
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
