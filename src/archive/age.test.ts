@@ -114,8 +114,7 @@ describe('age', () => {
       'something after the end': Buffer.concat([sealed, Buffer.alloc(20)]),
       'a repeated chunk': Buffer.concat([head, chunk(sealed, 0), chunk(sealed, 0), chunk(sealed, 1), chunk(sealed, 2), chunk(sealed, 3)]),
     };
-    for (const [what, file] of Object.entries(bad))
-      await expect(decrypt(file), what).rejects.toMatchObject({ code: 'verification-failed', exitCode: 13 });
+    for (const file of Object.values(bad)) await expect(decrypt(file)).rejects.toMatchObject({ code: 'verification-failed', exitCode: 13 });
   });
 
   test('any flipped byte is an error, in the header too', async () => {

@@ -64,7 +64,7 @@ async function* drain(decoding: Promise<Buffer>[], frames: Frame[], keep: number
     const plain = await decoding[0]!;
     const index = frames.length - decoding.length;
     frames[index] = { storedLength: frames[index]!.storedLength, plainLength: plain.length };
-    decoding.shift();
+    void decoding.shift();
     yield plain;
   }
 }

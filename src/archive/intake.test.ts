@@ -9,7 +9,7 @@ const never = new AbortController().signal;
 const MESSAGE = 32_768;
 
 /** A sealer that keeps everything; every `slow`th write has to be waited for. */
-function collector(slow = Infinity): { sealer: Sealer; bytes(): Buffer } {
+function collector(slow = Infinity): { readonly sealer: Sealer; readonly bytes: () => Buffer } {
   const parts: Buffer[] = [];
   let calls = 0;
   const sealer = {

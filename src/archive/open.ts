@@ -28,8 +28,7 @@ export interface OpenArchive extends RandomAccess {
 export async function openSealed(sealed: SealedSpool): Promise<OpenArchive> {
   const file = await openFile(sealed.path);
   const inner = sealed.key === undefined ? file : ageAccess(file, sealed.key);
-  const { size, read } = frameAccess(inner, sealed.frames);
-  return { size, read, encrypted: sealed.key !== undefined, compressed: true, close: () => file.close() };
+  return { ...viewOf(frameAccess(inner, sealed.frames)), encrypted: sealed.key !== undefined, compressed: true, close: () => file.close() };
 }
 
 /** A local file. @throws WardenError `disk-failed`, `key-missing`, `not-seekable`, `verification-failed` */
@@ -53,8 +52,12 @@ async function openLayers(stored: RandomAccess, name: string, options: OpenOptio
   const encrypted = isEncrypted(name, await startOf(stored, options.signal));
   const inner = encrypted ? ageAccess(stored, await unlock(stored, options.identities ?? [], options.signal)) : stored;
   const compressed = isCompressed(name, await startOf(inner, options.signal));
-  const { size, read } = compressed ? frameAccess(inner, await readSeekTable(inner, options.signal)) : inner;
-  return { size, read, encrypted, compressed };
+  const plain = compressed ? frameAccess(inner, await readSeekTable(inner, options.signal)) : inner;
+  return { ...viewOf(plain), encrypted, compressed };
+}
+
+function viewOf(access: RandomAccess): RandomAccess {
+  return { size: access.size, read: (offset, length, signal) => access.read(offset, length, signal) };
 }
 
 function startOf(access: RandomAccess, signal: AbortSignal): Promise<Buffer> {
