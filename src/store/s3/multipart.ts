@@ -74,6 +74,7 @@ async function putWhole(
 ): Promise<StoredObject> {
   await confirmWhole(source, state, options.signal);
   await acceptance(options.accepted, options.signal);
+  await startPace(options.maxRate ?? 0)(body.length, options.signal);
   crashPoint('before-complete');
   const stored = await putObject(calls, bucket, key, body, options);
   crashPoint('after-complete');

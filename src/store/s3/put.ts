@@ -17,7 +17,8 @@ import { confirmObject, headObject, judge, toBase64 } from './head.ts';
 export async function putObject(calls: Calls, bucket: Bucket, key: string, body: Buffer, options: CallOptions): Promise<StoredObject> {
   const crc = crc32(body);
   const sent = { key, size: body.length, crc32: crcHex(crc) };
-  await refuseExisting(calls, bucket, key, options);
+  // With If-None-Match the server refuses by itself.
+  if (!bucket.checksums) await refuseExisting(calls, bucket, key, options);
   const input: PutObjectCommandInput = {
     Bucket: bucket.Bucket,
     Key: bucket.full(key),
