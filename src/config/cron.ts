@@ -4,9 +4,9 @@
  */
 import { Cron } from 'croner';
 
-/** `*`, `5`, `1-5`, each with an optional step (a single number takes none), in lists; names only where crontab(5) has them. */
-const ITEM = String.raw`(?:\*(?:/\d{1,2})?|\d{1,2}(?:-\d{1,2}(?:/\d{1,2})?)?)`;
-const FIELD = new RegExp(`^${ITEM}(?:,${ITEM})*$`);
+// A star, a star with a step, or a list of numbers and ranges, ranges with an optional step; names only where crontab(5) has them.
+const ITEM = String.raw`\d{1,2}(?:-\d{1,2}(?:/\d{1,2})?)?`;
+const FIELD = new RegExp(String.raw`^(?:\*(?:/\d{1,2})?|${ITEM}(?:,${ITEM})*)$`);
 const MONTHS = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec'];
 const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'];
 
@@ -20,8 +20,12 @@ export function checkCron(expression: string, timeZone: string, now: Date): stri
   const five = fields.slice(-5);
   const plain = [...fields.slice(0, -2), withNumbers(five[3]!, MONTHS, 1), withNumbers(five[4]!, DAYS, 0)];
   if (!plain.every((field) => FIELD.test(field) && !/\/0+(?:,|$)/.test(field))) {
-    return 'a cron expression of numbers, names of months and weekdays, *, ranges, steps and lists (no L, W, #, ? or @daily)';
+    return 'a cron expression of numbers, names of months and weekdays, *, ranges, steps and lists (no L, W, #, ? or @daily, no * inside a list)';
   }
+  // crontab(5) and croner run on either, node-cron and others only on days that are both: whichever is meant, somebody reads it wrongly.
+  if (five[2] !== '*' && five[4] !== '*') return 'a cron expression with * for day of month or for weekday';
+  // Sunday is both 0 and 7, and `sun-sun` a single day to one and the whole week to another.
+  if (/(?:^|,)(?:sun|0?0)-(?:sun|0?7)/i.test(five[4]!)) return 'a cron expression with * instead of a range from Sunday to Sunday';
   let next: Date | null;
   try {
     next = cron(expression, timeZone).nextRun(now);
@@ -55,7 +59,7 @@ export function runGaps(expression: string, timeZone: string, now: Date): { shor
   return { shortestMs, longestMs };
 }
 
-/** The one way in which this project builds a croner pattern: never started, five fields or six, day of month or weekday (crontab's OR). */
+/** The one way in which this project builds a croner pattern: never started, five fields or six. */
 function cron(expression: string, timeZone: string): Cron {
   return new Cron(expression.trim(), { timezone: timeZone, mode: '5-or-6-parts', paused: true });
 }

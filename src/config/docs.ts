@@ -42,7 +42,8 @@ file, else a folder; \`./word\` is always a folder. Nothing in an s3:// address 
 * A **size** is \`512MiB\` or \`8GiB\` (powers of 1024), \`500MB\` or \`8GB\` (powers of 1000), or a number of bytes.
 * A **list** is a YAML list; in flags and variables, words with commas between them.
 * A **cron expression** has five fields: minute, hour, day of month, month, weekday. Fields hold numbers, names of months and weekdays, \`*\`,
-  ranges, lists, and steps after \`*\` or a range. When day of month and weekday are both given, either is enough, as in crontab(5). Sunday is 0 or 7.
+  ranges, lists of both, and steps after \`*\` or a range. Sunday is 0 or 7. Day of month and weekday cannot both be given, because programs
+  differ in whether a day must be one or both; neither can what only some of them know (\`L\`, \`W\`, \`#\`, \`?\`, \`@daily\`, ranges that wrap around).
   A schedule that never comes round (30 February) is an error. Six fields, with seconds first, are for tests and demonstrations.
   A fixed time that a change of clocks skips runs at the first moment after it; one that happens twice runs once.
 * A **name** of a cluster or store has 1 to 40 lower-case letters, digits and hyphens and starts with a letter or digit. Names become parts of

@@ -238,7 +238,7 @@ function checkWhole(
   const origin: Origin = { kind: 'file', path: file.path, line: 0 };
   if (content.clusters.size === 0)
     problems.push({ path: 'clusters', origin, expected: 'at least one cluster, such as "main: {endpoints: [https://10.0.0.1:2379]}"' });
-  if (Object.keys(stores).length === 0)
+  if (content.stores.size === 0 && Object.keys(stores).length === 0)
     problems.push({ path: 'stores', origin, expected: 'at least one store, such as "local: {type: local, path: /var/backups/etcd}"' });
   if (cluster !== undefined && !Object.hasOwn(clusters, cluster.name)) {
     const names = Object.keys(clusters);

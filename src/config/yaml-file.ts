@@ -55,7 +55,7 @@ export function readYaml(text: string, path: string, problems: ConfigProblem[]):
   let structure = true;
   for (const error of [...document.errors, ...document.warnings]) {
     problems.push({
-      path: '',
+      path: error.code === 'DUPLICATE_KEY' ? (/^[\w-]{1,40}/.exec(text.slice(error.pos[0]))?.[0] ?? '') : '',
       origin: at(reader, error.pos[0]),
       expected: YAML_ERRORS[error.code] ?? `valid YAML (${error.code.toLowerCase().replaceAll('_', ' ')})`,
     });
