@@ -39,6 +39,6 @@ function inForeground() {
     var fields = fs.readFileSync('/proc/self/stat', 'utf8').split(') ').pop().split(' ');
     return fields[2] === fields[5];
   } catch (error) {
-    return Boolean(process.stdin.isTTY);
+    return process.stdin.isTTY;
   }
 }
