@@ -365,10 +365,10 @@ describe('what retention is asked about', () => {
     seedCheck([local], { id: both.id, kind: 'hold', reason: 'audit' });
     const catalog = await read(local, s3);
     expect(retentionView(catalog, 's3').backups).toEqual([
-      { id: both.id, timeMs: Date.parse(AT_TEN), lineage: LINEAGE_ONE, verified: true, suspect: false, complete: true },
+      { id: both.id, timeMs: Date.parse(AT_TEN), lineage: LINEAGE_ONE, verified: true, suspect: false },
     ]);
     expect(retentionView(catalog, 'local')).toMatchObject({
-      backups: [{ id: both.id }, { id: one.id, verified: false, suspect: true, complete: false }],
+      backups: [{ id: both.id }, { id: one.id, verified: false, suspect: true }],
       pins: [{ id: both.id, reason: 'held: audit' }],
       generations: [{ lineage: LINEAGE_ONE, accepted: true }],
     });

@@ -8,7 +8,6 @@ export interface RetentionView {
     readonly lineage: string;
     readonly verified: boolean;
     readonly suspect: boolean;
-    readonly complete: boolean;
   }[];
   readonly pins: readonly { readonly id: string; readonly reason: string }[];
   readonly generations: readonly Generation[];
@@ -19,12 +18,10 @@ export interface RetentionView {
  * The caller prunes nothing while `catalog.unreachable` is not empty: a hold, or the acceptance of a generation, may lie there.
  */
 export function retentionView(catalog: Catalog, store: string): RetentionView {
-  const backups = catalog.backups.flatMap(({ id, timeMs, manifest, copies, state, suspect }) => {
+  const backups = catalog.backups.flatMap(({ id, timeMs, manifest, copies, suspect }) => {
     const copy = copies.find((each) => each.store === store);
     if (copy?.manifest !== 'present') return [];
-    return [
-      { id, timeMs, lineage: manifest.lineage, verified: copy.verified, suspect: suspect !== undefined, complete: state === 'complete' },
-    ];
+    return [{ id, timeMs, lineage: manifest.lineage, verified: copy.verified, suspect: suspect !== undefined }];
   });
   const pins = catalog.backups.flatMap(({ id, held }) => (held === undefined ? [] : [{ id, reason: `held: ${held}` }]));
   return { backups, pins, generations: catalog.generations };

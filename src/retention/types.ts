@@ -7,7 +7,7 @@ export interface RetentionPolicy {
   readonly keepWeekly: number;
   readonly keepMonthly: number;
   readonly keepYearly: number;
-  /** Milliseconds; everything younger is kept. 0 = rule not set. */
+  /** Milliseconds; everything this close to the newest verified backup is kept. 0 = rule not set. */
   readonly keepWithinMs: number;
   /** IANA time zone in which hours, days, weeks (ISO), months and years begin. */
   readonly timeZone: string;
@@ -24,7 +24,6 @@ export interface RetentionBackup {
   /** Counts as verified on this store (see design.md, "Verification has levels"). */
   readonly verified: boolean;
   readonly suspect: boolean;
-  readonly complete: boolean;
 }
 
 export interface Pin {
