@@ -377,7 +377,7 @@ function childRunner(logger: Logger): DaemonPorts['runner'] {
       const { graceMs } = config().daemon;
       return runInChild({
         job,
-        configuration: packConfig(config()),
+        configuration: packConfig(onlyFor(config(), job.request.cluster)),
         logger: logger.child({ cluster: job.request.cluster, job: job.verb }),
         progress,
         alive,
@@ -385,6 +385,14 @@ function childRunner(logger: Logger): DaemonPorts['runner'] {
         stopMs: () => graceMs * STOP_SHARE,
       });
     };
+}
+
+/** A job gets the secrets of its own cluster and stores; and a secret that is gone fails no other cluster. */
+function onlyFor(config: Config, name: string): Config {
+  const cluster = config.clusters[name];
+  if (cluster === undefined) return config;
+  const stores = Object.entries(config.stores).filter(([store]) => cluster.backup.stores.includes(store));
+  return { ...config, clusters: { [name]: cluster }, stores: Object.fromEntries(stores), api: { ...config.api, token: undefined } };
 }
 
 function shown(address: { host: string; port: number } | undefined): string | undefined {
