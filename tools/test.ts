@@ -7,7 +7,7 @@ import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
 const ROOT = join(import.meta.dirname, '..');
-const REPORTS = join(ROOT, '.tmp');
+const REPORTS = join(ROOT, '.tmp/reports');
 const SLOWEST_SHOWN = 20;
 
 interface Check {

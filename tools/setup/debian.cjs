@@ -2,6 +2,7 @@
 const fs = require('node:fs');
 const path = require('node:path');
 const { cacheFolder } = require('./manifest.cjs');
+const { published } = require('./publish.cjs');
 const { run } = require('./run.cjs');
 
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
@@ -13,19 +14,15 @@ const LISTS_MAX_AGE_MS = 3_600_000;
  * `{ packages, libraries?, suite?, version? }`, or `{ newest, beside }` for the newest package whose name matches, and those that belong to it.
  */
 async function unpackDebian(want, folder) {
-  const work = `${folder}.partial.${process.pid}`;
-  fs.rmSync(work, { recursive: true, force: true });
-  fs.mkdirSync(path.join(work, 'root'), { recursive: true });
-  try {
+  await published(folder, async (root) => {
+    const work = path.join(root, 'downloads');
+    fs.mkdirSync(work);
     await download(want, work);
     for (const file of fs.readdirSync(work).filter((each) => each.endsWith('.deb'))) {
-      await run('dpkg-deb', ['-x', path.join(work, file), path.join(work, 'root')]);
+      await run('dpkg-deb', ['-x', path.join(work, file), root]);
     }
-    fs.rmSync(folder, { recursive: true, force: true });
-    fs.renameSync(path.join(work, 'root'), folder);
-  } finally {
-    fs.rmSync(work, { recursive: true, force: true });
-  }
+    fs.rmSync(work, { recursive: true });
+  });
 }
 
 async function download(want, cwd) {

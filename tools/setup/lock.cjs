@@ -14,7 +14,7 @@ async function withLock(file, work) {
   fs.mkdirSync(path.dirname(file), { recursive: true });
   let told = false;
   while (!take(file)) {
-    if (!told) say(`waiting for another setup (${file})`);
+    if (!told) say(`waiting for another setup; if there is none, delete ${file}`);
     told = true;
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }

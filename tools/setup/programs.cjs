@@ -7,6 +7,7 @@ const { buildWithGo, findGo, obtainGo } = require('./golang.cjs');
 const { withLock } = require('./lock.cjs');
 const { manifestFile, readManifest, writeManifest } = require('./manifest.cjs');
 const { run } = require('./run.cjs');
+const { published } = require('./publish.cjs');
 const { say, step, teaching } = require('./say.cjs');
 const { MODES, PROGRAMS, pinnedVersion } = require('./table.cjs');
 
@@ -137,18 +138,6 @@ async function makeWithPip(name, folder) {
     await run('python3', ['-m', 'venv', folder]);
     await run(path.join(folder, 'bin/python3'), ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', pip]);
   });
-}
-
-/** Makes a folder under another name and renames it when it is whole: a setup that is killed leaves nothing that looks finished. */
-async function published(folder, work) {
-  const partial = `${folder}.partial.${process.pid}`;
-  try {
-    await work(partial);
-    fs.rmSync(folder, { recursive: true, force: true });
-    fs.renameSync(partial, folder);
-  } finally {
-    fs.rmSync(partial, { recursive: true, force: true });
-  }
 }
 
 function tell(name, result) {
