@@ -87,7 +87,7 @@ export interface TestCertificates {
   /** For startCluster: a server certificate for 127.0.0.1 and localhost, and a client's. */
   readonly tls: ClusterTls;
   /** Writes a certificate and its key as NAME.crt and NAME.key (0600), over those that are there. */
-  write(name: string, issued: Issued): { certFile: string; keyFile: string };
+  readonly write: (name: string, issued: Issued) => { certFile: string; keyFile: string };
   /** Another authority's certificate, which nobody here trusts. */
   readonly strangeCaFile: string;
 }

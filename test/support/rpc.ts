@@ -15,6 +15,8 @@ export type TokenSource = (fresh: boolean) => Promise<string>;
 export interface Rpc {
   /** `method` as in `etcdserverpb.KV/Put`. Nothing is retried. */
   call(method: string, request: Buffer, options?: { timeoutMs?: number }): Promise<Message>;
+  /** Resolves when it is connected, whatever pauses earlier failures have brought. */
+  ready(timeoutMs?: number): Promise<void>;
   close(): void;
 }
 
@@ -63,7 +65,13 @@ export function connect(endpoint: string, access: { tls?: TlsFiles | undefined; 
     });
   }
 
-  return { call, close: () => client.close() };
+  function ready(timeoutMs = 10_000): Promise<void> {
+    return new Promise((resolve, reject) => {
+      client.waitForReady(Date.now() + timeoutMs, (error) => (error === undefined ? resolve() : reject(error)));
+    });
+  }
+
+  return { call, ready, close: () => client.close() };
 }
 
 /** Logs in at one member. */
