@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,30 +22,30 @@ const ALSO = ['config', 'systemd', 'deploy', 'LICENSE', 'README.md'];
 let work: string;
 let installed: string;
 
-// Packs and installs what a release would be: built from scratch, without development dependencies.
-beforeAll(() => {
-  work = mkdtempSync(join(tmpdir(), 'etcd-warden-package-'));
-  const stage = join(work, 'stage');
-  for (const path of [...BUILT_FROM, ...ALSO.filter((each) => existsSync(join(ROOT, each)))])
-    cpSync(join(ROOT, path), join(stage, path), { recursive: true });
-  symlinkSync(join(ROOT, 'node_modules'), join(stage, 'node_modules'));
-  execFileSync(process.execPath, ['tools/build.ts'], { cwd: stage, stdio: 'pipe' });
-  npm(stage, ['pack', '--ignore-scripts', '--pack-destination', work]);
-
-  const target = join(work, 'target');
-  mkdirSync(target);
-  writeFileSync(join(target, 'package.json'), '{ "private": true }');
-  const tarball = readdirSync(work).find((name) => name.endsWith('.tgz')) ?? 'no tarball';
-  // npm's cache holds all of it since set-up; the registry is asked for what is missing there.
-  npm(target, ['install', '--omit=dev', '--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund', join(work, tarball)]);
-  installed = join(target, 'node_modules');
-});
-
-afterAll(() => {
-  rmSync(work, { recursive: true });
-});
-
 describe('a production install', () => {
+  // Packs and installs what a release would be: built from scratch, without development dependencies.
+  beforeAll(() => {
+    work = mkdtempSync(join(tmpdir(), 'etcd-warden-package-'));
+    const stage = join(work, 'stage');
+    for (const path of [...BUILT_FROM, ...ALSO.filter((each) => existsSync(join(ROOT, each)))])
+      cpSync(join(ROOT, path), join(stage, path), { recursive: true });
+    symlinkSync(join(ROOT, 'node_modules'), join(stage, 'node_modules'));
+    runOrThrow(stage, process.execPath, ['tools/build.ts']);
+    npm(stage, ['pack', '--ignore-scripts', '--pack-destination', work]);
+
+    const target = join(work, 'target');
+    mkdirSync(target);
+    writeFileSync(join(target, 'package.json'), '{ "private": true }');
+    const tarball = readdirSync(work).find((name) => name.endsWith('.tgz')) ?? 'no tarball';
+    // npm's cache holds all of it since set-up; the registry is asked for what is missing there.
+    npm(target, ['install', '--omit=dev', '--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund', join(work, tarball)]);
+    installed = join(target, 'node_modules');
+  });
+
+  afterAll(() => {
+    rmSync(work, { recursive: true });
+  });
+
   test('runs the compiled program by its name', () => {
     const { status, stdout, stderr } = spawnSync(process.execPath, [join(installed, '.bin/etcd-warden'), '--help'], { encoding: 'utf8' });
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
@@ -96,5 +96,10 @@ describe('the Dockerfile', () => {
 function npm(cwd: string, args: string[]): void {
   const script = process.env['npm_execpath'];
   const [command, first] = script === undefined ? ['npm', []] : [process.execPath, [script]];
-  execFileSync(command, [...first, ...args, '--loglevel=error'], { cwd, stdio: 'pipe', encoding: 'utf8' });
+  runOrThrow(cwd, command, [...first, ...args, '--loglevel=error']);
+}
+
+function runOrThrow(cwd: string, command: string, args: string[]): void {
+  const { status, stdout, stderr } = spawnSync(command, args, { cwd, encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}:\n${stdout}${stderr}`);
 }
