@@ -2,10 +2,13 @@ import { findBackup } from '../../catalog/find.ts';
 import { removeBackup } from '../../catalog/remove.ts';
 import { WardenError } from '../../errors.ts';
 import { loadCatalog } from '../../jobs/catalog.ts';
-import { deletionBar } from '../../retention/deletion.ts';
+import { guardsAgainst } from '../../retention/apply.ts';
 import { retentionView } from '../../catalog/retention-view.ts';
-import { readCluster, withReadStores } from '../selection.ts';
+import { clusterSettings, readCluster, withReadStores } from '../selection.ts';
 import type { Answer, Invocation } from '../verb.ts';
+
+/** Guards do not ask the rules, so a cluster without settings has them all the same. */
+const NO_POLICY = { keepLast: 0, keepHourly: 0, keepDaily: 0, keepWeekly: 0, keepMonthly: 0, keepYearly: 0, keepWithinMs: 0, timeZone: 'UTC', maxRemovals: 0 };
 
 /** All guards of all stores are asked before the first byte goes. */
 export async function run(invocation: Invocation): Promise<Answer> {
@@ -22,8 +25,9 @@ export async function run(invocation: Invocation): Promise<Answer> {
     const backup = findBackup(catalog, invocation.arguments[0] ?? '');
     const holders = stores.filter((store) => backup.copies.some((copy) => copy.store === store.name && copy.manifest === 'present'));
     for (const store of holders) {
-      const bar = deletionBar({ ...retentionView(catalog, store.name), nowMs: context.now().getTime() }, backup.id);
-      if (bar !== undefined) throw new WardenError('refused', `${backup.id} stays on ${store.name}: ${bar}`, { hint: 'the same guard keeps prune from it; see `etcd-warden list`' });
+      const policy = clusterSettings(invocation.loaded, cluster)?.retention ?? NO_POLICY;
+      const bars = guardsAgainst({ ...retentionView(catalog, store.name), policy, nowMs: context.now().getTime() }, backup.id);
+      if (bars.length > 0) throw new WardenError('refused', `${backup.id} stays on ${store.name}: ${bars.join('; ')}`, { hint: 'the same guard keeps prune from it; see `etcd-warden list`' });
     }
     const results = [];
     for (const store of holders) {

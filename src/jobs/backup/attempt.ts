@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { takeSnapshot, type Intake } from '../../archive/intake.ts';
 import { createSealer, type SealedFigures, type Sealer } from '../../archive/sealer.ts';
 import { openSealed } from '../../archive/open.ts';
-import { openDatabase } from '../../boltdb/database.ts';
+import { openBolt } from '../../boltdb/bolt.ts';
 import type { MemberClient } from '../../etcd/member.ts';
 import { asError, WardenError } from '../../errors.ts';
 import { readHead, type Head } from '../../mvcc/head.ts';
@@ -80,7 +80,7 @@ export async function attemptBackup(options: AttemptOptions): Promise<AttemptRes
     const sealed = { ...(await sealer.finish()), databaseSha256: intake.databaseSha256 };
     const streamMs = performance.now() - started;
     options.onProgress({ step: 'check', message: 'reading the revision from the file' });
-    const head = await readHead(await openDatabase(await openSealed(sealer.sealed()), signal), signal);
+    const head = await headOf(sealer, signal);
     accepted.resolve();
     options.onProgress({ step: 'upload', message: 'waiting for the stores' });
     const stores = await Promise.all(uploads);
@@ -92,6 +92,16 @@ export async function attemptBackup(options: AttemptOptions): Promise<AttemptRes
     await Promise.allSettled(uploads);
     await sealer.abort(asError(error));
     throw error;
+  }
+}
+
+/** The true revision is in the file and nowhere else: the header of a response tells what was current when it was sent. */
+async function headOf(sealer: Sealer, signal: AbortSignal): Promise<Head> {
+  const archive = await openSealed(sealer.sealed());
+  try {
+    return await readHead(await openBolt(archive, signal), signal);
+  } finally {
+    await archive.close();
   }
 }
 

@@ -331,10 +331,10 @@ function lastSizes(belonging: Belonging): { plainBytes: number; storedBytes: num
   return last === undefined ? undefined : { plainBytes: last.plain.bytes, storedBytes: last.stored.bytes };
 }
 
-/** CORRUPT armed, on a member or in the file: the backup is kept and named suspect; retention protects the last one that is not. */
+/** CORRUPT armed for the member, or inside the file: the backup is kept and named suspect; retention protects the last one that is not. */
 function suspicion(candidate: Candidate, attempt: AttemptResult): string | undefined {
-  const armed = candidate.status.alarms.some((alarm) => alarm.type === 'CORRUPT') || attempt.head.alarms.some((alarm) => alarm.type === 'CORRUPT');
-  return armed ? 'a CORRUPT alarm was armed when it was taken' : undefined;
+  if (candidate.suspect !== undefined) return candidate.suspect;
+  return attempt.head.alarms.some((alarm) => alarm.type === 'CORRUPT') ? 'the CORRUPT alarm is armed in the snapshot itself' : undefined;
 }
 
 function inOrder(results: readonly StoreResult[], names: readonly string[]): StoreResult[] {
