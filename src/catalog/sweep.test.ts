@@ -98,6 +98,7 @@ describe('the sweep', () => {
     const elsewhere = seedBackup([s3], { time: OLD });
     const unreadable = seedBackup([s3], { time: LATER });
     s3.objects.set(keyOfManifest(unreadable), { body: Buffer.from('x'), modified: new Date(OLD) });
+    s3.objects.set('prod/notes.txt', { body: Buffer.from('foreign'), modified: new Date(OLD) });
     for (const { id } of [elsewhere, unreadable]) seedCheck([local], { id, kind: 'hold', time: OLD });
     expect((await sweep(local, [s3])).removed).toEqual([]);
     s3.fail('list', new Error('timeout'));
