@@ -33,6 +33,7 @@ export const ERRORS = {
   'disk-failed': { exit: 1, meaning: 'a local file could not be opened, written, read or synced' },
   'not-seekable': { exit: 13, meaning: 'compressed, but without a seek table that can be read: no part of it can be opened alone' },
   'not-bolt': { exit: 13, meaning: 'not a bbolt database: no valid meta page' },
+  'not-etcd': { exit: 13, meaning: 'a bbolt database, but not one that etcd could have written' },
   'bolt-damaged': { exit: 13, meaning: 'a page of the database contradicts itself or its place' },
   'manifest-invalid': { exit: 13, meaning: 'a manifest, check or acceptance is not one that this version or an earlier one writes' },
   'manifest-too-long': { exit: 1, meaning: 'a manifest would exceed the 8 KiB that readers allow' },

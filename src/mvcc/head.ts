@@ -1,0 +1,91 @@
+/**
+ * What an etcd database says of itself: how far its history goes, where it begins, who wrote it. Read from the file, because a response header
+ * tells of another moment: a snapshot is a read transaction, and writes go on while it streams.
+ *
+ * Sources: server/storage/schema (bucket names and encodings), mvcc/kvstore.go (restore), the same from 3.4 to 3.7 where not said otherwise.
+ */
+import type { Bolt, Bucket } from '../boltdb/bolt.ts';
+import { WardenError } from '../errors.ts';
+import { parseAlarm, type StoredAlarm } from './alarm.ts';
+import { parseRevision } from './revision.ts';
+
+export interface Head {
+  /** Current revision; 1 in an empty store. */
+  readonly revision: bigint;
+  /** History before it is gone; 0 when nothing was ever compacted (etcd's HashKV says -1 then). */
+  readonly compactRevision: bigint;
+  /** Raft index that was applied last. */
+  readonly consistentIndex: bigint | undefined;
+  /** Raft term of that index; 3.5+. */
+  readonly term: bigint | undefined;
+  /** 3.6+, and some time after an upgrade to it. */
+  readonly storageVersion: string | undefined;
+  /** By what is in the file: storageVersion is 3.6+, term or confState is 3.5. */
+  readonly etcdSchema: '3.4' | '3.5' | '3.6+';
+  readonly alarms: readonly StoredAlarm[];
+}
+
+/** @throws WardenError `not-etcd`, `bolt-damaged` */
+export async function readHead(db: Bolt, signal?: AbortSignal): Promise<Head> {
+  const [meta, records] = [await db.bucket('meta', signal), await db.bucket('key', signal)];
+  if (meta === undefined || records === undefined) throw notEtcd(`it has no bucket ${meta === undefined ? 'meta' : 'key'}`);
+  const last = await records.last(signal);
+  const lastMain = last === undefined ? 0n : mainOf(last.key, 'the last record');
+  const [scheduled, finished] = [
+    await compaction(meta, 'scheduledCompactRev', signal),
+    await compaction(meta, 'finishedCompactRev', signal),
+  ];
+  const term = await integer(meta, 'term', signal);
+  const storageVersion = (await meta.get(Buffer.from('storageVersion'), signal))?.toString();
+  const since35 = term !== undefined || (await meta.get(Buffer.from('confState'), signal)) !== undefined;
+  return {
+    // A compaction of everything, and a restore that raised the revision, leave a current revision without a record.
+    revision: max(lastMain, finished, scheduled, 1n),
+    // Scheduled counts before it is finished: readers are refused from that moment, and a restart resumes it.
+    compactRevision: max(scheduled, finished),
+    consistentIndex: await integer(meta, 'consistent_index', signal),
+    term,
+    storageVersion,
+    etcdSchema: storageVersion !== undefined ? '3.6+' : since35 ? '3.5' : '3.4',
+    alarms: await alarmsOf(await db.bucket('alarm', signal), signal),
+  };
+}
+
+async function alarmsOf(bucket: Bucket | undefined, signal?: AbortSignal): Promise<StoredAlarm[]> {
+  const alarms: StoredAlarm[] = [];
+  if (bucket === undefined) return alarms;
+  for await (const { key } of bucket.entries(signal)) {
+    const alarm = parseAlarm(key);
+    if (alarm === undefined) throw notEtcd(`an entry of bucket alarm is none: ${key.toString('hex')}`);
+    alarms.push(alarm);
+  }
+  return alarms;
+}
+
+async function compaction(meta: Bucket, name: string, signal?: AbortSignal): Promise<bigint> {
+  const value = await meta.get(Buffer.from(name), signal);
+  return value === undefined ? 0n : mainOf(value, name);
+}
+
+async function integer(meta: Bucket, name: string, signal?: AbortSignal): Promise<bigint | undefined> {
+  const value = await meta.get(Buffer.from(name), signal);
+  if (value === undefined) return undefined;
+  if (value.length !== 8) throw notEtcd(`${name} has ${value.length} bytes instead of 8`);
+  return value.readBigUInt64BE(0);
+}
+
+function mainOf(bytes: Buffer, what: string): bigint {
+  const revision = parseRevision(bytes);
+  if (revision === undefined) throw notEtcd(`${what} is not a revision: ${bytes.toString('hex', 0, 32)}`);
+  return revision.main;
+}
+
+function max(...values: readonly bigint[]): bigint {
+  return values.reduce((highest, value) => (value > highest ? value : highest), 0n);
+}
+
+function notEtcd(why: string): WardenError {
+  return new WardenError('not-etcd', `not a database of etcd, or a damaged one: ${why}`, {
+    hint: 'verify another copy of this backup, or use another backup',
+  });
+}
