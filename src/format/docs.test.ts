@@ -1,0 +1,77 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { sampleAcceptance, sampleCheck, sampleManifest } from '../../test/support/manifests.ts';
+import { ACCEPTANCE_FIELDS, CHECK_FIELDS } from './facts.ts';
+import { decodeManifest, encodeManifest, MANIFEST_FIELDS, MANIFEST_MAX_BYTES } from './manifest.ts';
+import { TEXT_LENGTH } from './shape.ts';
+import type { Acceptance, Check, Manifest } from './types.ts';
+
+const page = readFileSync(new URL('../../docs/formats.md', import.meta.url), 'utf8');
+
+/** Every field there is; the types make sure that none is forgotten here. */
+const fullManifest: Required<Manifest> = {
+  ...(sampleManifest() as Required<Manifest>),
+  label: 'x',
+  parent: '20261122T090000000Z-aaaaaa',
+  keyCount: 1,
+  proof: { revision: '1', compactRevision: '1', hash: 1, members: ['m1'] },
+  warnings: [{ code: 'x', message: 'x' }],
+  suspect: 'x',
+  signature: 'x',
+};
+const fullCheck = { ...sampleCheck({ id: fullManifest.id, kind: 'verify' }), reason: 'x' } as Required<Check>;
+const fullAcceptance: Required<Acceptance> = { ...sampleAcceptance(), reason: 'x' } as Required<Acceptance>;
+
+describe('docs/formats.md', () => {
+  test('lists the fields of a manifest, in order, and which of them may be absent', () => {
+    expect(Object.keys(fullManifest).sort()).toEqual(Object.keys(MANIFEST_FIELDS).sort());
+    const written = JSON.parse(encodeManifest(fullManifest).toString()) as Record<string, unknown>;
+    const expected = pathsOf(written)
+      .map((path) => path.slice(1))
+      .map((path) => ({ path, present: isOptional(written, path) ? 'optional' : 'always' }));
+    expect(tableUnder('Manifest')).toEqual(expected);
+  });
+
+  test('lists the fields of checks and of facts about generations', () => {
+    expect(Object.keys(fullCheck).sort()).toEqual(Object.keys(CHECK_FIELDS).sort());
+    expect(Object.keys(fullAcceptance).sort()).toEqual(Object.keys(ACCEPTANCE_FIELDS).sort());
+    expect(tableUnder('Checks')).toEqual(tableOf(CHECK_FIELDS));
+    expect(tableUnder('Generations')).toEqual(tableOf(ACCEPTANCE_FIELDS));
+  });
+
+  test('names the limit of a manifest', () => {
+    expect(MANIFEST_MAX_BYTES).toBe(8 * 1024);
+    expect(page).toContain('at most 8 KiB');
+    expect(TEXT_LENGTH).toBeLessThan(MANIFEST_MAX_BYTES);
+  });
+});
+
+function tableUnder(heading: string): { path: string; present: string }[] {
+  const section = page.split(`\n## ${heading}\n`)[1]!.split('\n## ')[0]!;
+  return Array.from(section.matchAll(/^\| `([^`]+)` \| (always|optional) \|/gm), ([, path, present]) => ({
+    path: path!,
+    present: present!,
+  }));
+}
+
+function tableOf(fields: object): { path: string; present: string }[] {
+  return Object.entries(fields).map(([path, field]) => ({ path, present: typeof field === 'function' ? 'always' : 'optional' }));
+}
+
+/** `plain.bytes`, `marks[].time`, `stores[]`. */
+function pathsOf(value: unknown): string[] {
+  if (Array.isArray(value)) return [...new Set(value.flatMap((each) => pathsOf(each)))].map((path) => `[]${path}`);
+  if (typeof value !== 'object' || value === null) return [''];
+  return Object.entries(value).flatMap(([name, inner]) => pathsOf(inner).map((path) => `.${name}${path}`));
+}
+
+/** Whether a manifest without the outermost part of this path is still one. */
+function isOptional(manifest: Record<string, unknown>, path: string): boolean {
+  const { [path.split(/[.[]/)[0]!]: _, ...without } = manifest;
+  try {
+    decodeManifest(Buffer.from(JSON.stringify(without)));
+    return true;
+  } catch {
+    return false;
+  }
+}
