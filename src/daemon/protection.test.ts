@@ -7,6 +7,7 @@ import {
   clusterConfig,
   fakeClock,
   fakeJobs,
+  NEVER,
   recordingLogger,
   settle,
   surveyResult,
