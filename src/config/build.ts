@@ -82,8 +82,7 @@ function buildBackup(entries: Entries, context: BuildContext): ClusterConfig['ba
   const cron = expression === 'off' ? undefined : expression;
   const timeZone = get<string>('backup.timeZone') ?? 'UTC';
   const jitterMs = get<number>('backup.jitter') ?? 0;
-  const gaps =
-    cron !== undefined && checkCron(cron, timeZone, context.now) === undefined ? runGaps(cron, timeZone, context.now) : undefined;
+  const gaps = cron !== undefined && checkCron(cron, timeZone, context.now) === undefined ? runGaps(cron, context.now) : undefined;
   const maxAgeMs = get<number>('backup.maxAge') ?? (gaps === undefined ? AGE_WITHOUT_SCHEDULE_MS : 2 * gaps.longestMs + AGE_MARGIN_MS);
   setDefault(entries, 'backup.maxAge', maxAgeMs);
   if (gaps !== undefined && jitterMs >= gaps.shortestMs) {
@@ -200,12 +199,8 @@ export function buildStore(name: string, entries: Entries, context: BuildContext
   needs(entries, 'customerKeyFile', encryption === 'sse-c', 'encryption: sse-c beside it', context);
   if (encryption === 'sse-c' && store.customerKey === undefined) missing(entries, 'encryption', 'customerKeyFile beside sse-c', context);
   if ((store.accessKeyId === undefined) !== (store.secretAccessKey === undefined)) {
-    missing(
-      entries,
-      store.accessKeyId === undefined ? 'secretAccessKey' : 'accessKeyId',
-      'accessKeyId and secretAccessKey, both or neither',
-      context,
-    );
+    const [set, other] = store.accessKeyId === undefined ? ['secretAccessKey', 'accessKeyId'] : ['accessKeyId', 'secretAccessKey'];
+    missing(entries, entries.get(`${set}File`)?.value === undefined ? set! : `${set}File`, `${other} or ${other}File beside it`, context);
   }
   return store;
 }

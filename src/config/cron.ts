@@ -10,8 +10,10 @@ const FIELD = new RegExp(String.raw`^(?:\*(?:/\d{1,2})?|${ITEM}(?:,${ITEM})*)$`)
 const MONTHS = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec'];
 const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'];
 
+const DAY_S = 86_400;
+
 /** Far enough to meet every date that exists: 29 February is up to eight years away (2096 to 2104). */
-const PROBED_RUNS = 60;
+const PROBED_DAYS = 8 * 366 + 1;
 
 /** Why an expression is none, in words to be read after "expected"; undefined when it is fine. */
 export function checkCron(expression: string, timeZone: string, now: Date): string | undefined {
@@ -45,18 +47,49 @@ export function isTimeZone(name: string, now: Date): boolean {
   }
 }
 
-/** Milliseconds between neighbouring runs among the next sixty, the shortest and the longest. */
-export function runGaps(expression: string, timeZone: string, now: Date): { shortestMs: number; longestMs: number } {
-  const runs = cron(expression, timeZone).nextRuns(PROBED_RUNS, now);
-  let shortestMs = Number.POSITIVE_INFINITY;
-  let longestMs = 0;
-  for (const [index, run] of runs.entries()) {
-    const gap = index === 0 ? undefined : run.getTime() - runs[index - 1]!.getTime();
-    if (gap === undefined) continue;
-    shortestMs = Math.min(shortestMs, gap);
-    longestMs = Math.max(longestMs, gap);
+/**
+ * The shortest and the longest time between two runs, in milliseconds, as if clocks were never changed. Reckoned from the fields, because
+ * no number of runs asked of croner is enough: a schedule of every minute in office hours comes to its weekend after 2 400 of them.
+ */
+export function runGaps(expression: string, now: Date): { shortestMs: number; longestMs: number } {
+  const fields = expression.trim().split(/\s+/);
+  const [second, minute, hour, day, month, weekday] = fields.length === 5 ? ['0', ...fields] : fields;
+  const seconds = expand(second!, 0, 59);
+  const minutes = expand(minute!, 0, 59);
+  const times = expand(hour!, 0, 23).flatMap((h) => minutes.flatMap((m) => seconds.map((s) => (h * 60 + m) * 60 + s)));
+  const months = new Set(expand(withNumbers(month!, MONTHS, 1), 1, 12));
+  const days = new Set(expand(day!, 1, 31));
+  const weekdays = new Set(expand(withNumbers(weekday!, DAYS, 0), 0, 7).map((number) => number % 7));
+  let shortest = Number.POSITIVE_INFINITY;
+  let longest = 0;
+  for (const [index, time] of times.entries()) {
+    if (index === 0) continue;
+    shortest = Math.min(shortest, time - times[index - 1]!);
+    longest = Math.max(longest, time - times[index - 1]!);
   }
-  return { shortestMs, longestMs };
+  let last: number | undefined;
+  for (let ahead = 0; ahead < PROBED_DAYS; ahead += 1) {
+    const date = new Date(now.getTime() + ahead * DAY_S * 1000);
+    if (!months.has(date.getUTCMonth() + 1) || !days.has(date.getUTCDate()) || !weekdays.has(date.getUTCDay())) continue;
+    if (last !== undefined) {
+      const gap = (ahead - last) * DAY_S - times.at(-1)! + times[0]!;
+      shortest = Math.min(shortest, gap);
+      longest = Math.max(longest, gap);
+    }
+    last = ahead;
+  }
+  return { shortestMs: shortest * 1000, longestMs: longest * 1000 };
+}
+
+/** The numbers that a field of the narrow grammar above stands for, ascending. */
+function expand(field: string, low: number, high: number): number[] {
+  const numbers = new Set<number>();
+  for (const item of field.split(',')) {
+    const [range, step] = item.split('/');
+    const [from, to] = range === '*' ? [low, high] : range!.split('-').map(Number);
+    for (let number = from!; number <= (to ?? from!); number += Number(step ?? 1)) numbers.add(number);
+  }
+  return [...numbers].toSorted((a, b) => a - b);
 }
 
 /** The one way in which this project builds a croner pattern: never started, five fields or six. */

@@ -197,8 +197,9 @@ function loadClusters(
     const wished = chosen === undefined ? undefined : { value: chosen, origin: { kind: 'flag', name: 'to' } as const };
     if (wished !== undefined) given.set('backup.stores', wished);
     const entries = resolve(loading, 'cluster', `clusters.${name}.`, given);
-    const known = unique([...(content?.stores.keys() ?? []), ...stores]);
-    const build = buildContext(loading, 'etcd', content === undefined, chosen ?? (content === undefined ? stores : known));
+    // A store made up for the destination of `copy` is none that backups go to.
+    const usual = chosen ?? (content === undefined ? stores : [...content.stores.keys()]);
+    const build = buildContext(loading, 'etcd', content === undefined, usual);
     clusters[name] = buildCluster(name, entries, build);
     loading.entries.push(...entries.values());
   }

@@ -36,7 +36,8 @@ export function resolveSecret(request: SecretRequest, context: SecretContext): S
   const { secret, entry } = found;
   if (!context.check) return secret;
   try {
-    const expected = request.judge?.(secret.read());
+    const text = secret.read();
+    const expected = request.judge?.(text);
     if (expected !== undefined)
       context.problems.push({ path: entry.path, origin: entry.origin, expected: `${expected} in ${secret.origin}` });
   } catch (error) {
