@@ -210,6 +210,10 @@ export class Protection {
       .catch((error: unknown) => this.#ports.logger.error({ error: asError(error) }, 'the run of a slot ended unexpectedly'))
       .finally(() => {
         this.#run = undefined;
+        // Stopped in the middle: after the restart the slot is still to be served.
+        const served = this.#newest !== undefined && this.#newest.timeMs >= slotMs;
+        if (this.#stopping.signal.aborted && !served && this.#slots !== undefined)
+          this.#memory = withoutSlot(this.#memory, this.#slots, slotMs);
         this.#save();
         this.#startChores();
         this.#ports.wake();

@@ -66,6 +66,7 @@ export function fakeJobs(auto: (job: JobRequest) => unknown = () => undefined) {
   const run = (job: JobRequest, hooks: { signal: AbortSignal }): Promise<unknown> => {
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     started.push({ job, signal: hooks.signal, resolve, reject });
+    hooks.signal.addEventListener('abort', () => reject(hooks.signal.reason as Error), { once: true });
     try {
       const answer = auto(job);
       if (answer !== undefined && answer !== NEVER) resolve(answer);
