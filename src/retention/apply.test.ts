@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { applyRetention, guardsAgainst } from './apply.ts';
+import { applyRetention, guardsAgainst, wouldKeep } from './apply.ts';
 import type { RetentionBackup, RetentionInput, RetentionPolicy } from './types.ts';
 
 const HOUR_MS = 3_600_000;
@@ -238,5 +238,16 @@ describe('what `delete` asks', () => {
     expect(guardsAgainst(input, '2026-11-16')).toEqual(['held: audit']);
     expect(guardsAgainst(input, '2026-11-20')).toEqual(['the newest verified backup']);
     expect(guardsAgainst(input, 'not there')).toEqual([]);
+  });
+});
+
+describe('what `copy` asks', () => {
+  test('a copy that the next run would remove again need not be made, whatever the cap is', () => {
+    const input = { backups: sixDays, pins: [], nowMs: NOW, generations: [ONE], policy: { ...NOTHING, keepLast: 2, maxRemovals: 0 } };
+    expect(wouldKeep(input, backup('2026-11-14'))).toBe(false);
+    expect(wouldKeep(input, backup('2026-11-15'))).toBe(false);
+    expect(wouldKeep(input, backup('2026-11-21'))).toBe(true);
+    expect(wouldKeep({ ...input, pins: [{ id: '2026-11-14', reason: 'held' }] }, backup('2026-11-14'))).toBe(true);
+    expect(wouldKeep({ ...input, backups: [] }, backup('2026-11-14'))).toBe(true);
   });
 });

@@ -71,6 +71,15 @@ export function guardsAgainst(input: RetentionInput, id: string): readonly strin
   return backup === undefined ? [] : guardsOf(backup, contextFor(backup, contextsOf(input), input));
 }
 
+/**
+ * Whether a backup that is not on this store yet would stay there if it were: a copy that the next run removes again need not be made.
+ */
+export function wouldKeep(input: RetentionInput, candidate: RetentionBackup): boolean {
+  const backups = [...input.backups.filter(({ id }) => id !== candidate.id), candidate];
+  const uncapped = { ...input.policy, maxRemovals: Number.MAX_SAFE_INTEGER };
+  return applyRetention({ ...input, backups, policy: uncapped }).some(({ id, action }) => id === candidate.id && action === 'keep');
+}
+
 function guardsOf(backup: RetentionBackup, context: Context): string[] {
   return GUARDS.flatMap((objections) => objections(backup, context));
 }
