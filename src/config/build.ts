@@ -200,7 +200,7 @@ export function buildStore(name: string, entries: Entries, context: BuildContext
   if (encryption === 'sse-c' && store.customerKey === undefined) missing(entries, 'encryption', 'customerKeyFile beside sse-c', context);
   if ((store.accessKeyId === undefined) !== (store.secretAccessKey === undefined)) {
     const [set, other] = store.accessKeyId === undefined ? ['secretAccessKey', 'accessKeyId'] : ['accessKeyId', 'secretAccessKey'];
-    missing(entries, entries.get(`${set}File`)?.value === undefined ? set! : `${set}File`, `${other} or ${other}File beside it`, context);
+    missing(entries, entries.get(`${set}File`)?.value === undefined ? set : `${set}File`, `${other} or ${other}File beside it`, context);
   }
   return store;
 }
