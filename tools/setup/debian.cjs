@@ -1,6 +1,7 @@
 'use strict';
 const fs = require('node:fs');
 const path = require('node:path');
+const { withLock } = require('./lock.cjs');
 const { cacheFolder } = require('./manifest.cjs');
 const { published } = require('./publish.cjs');
 const { run } = require('./run.cjs');
@@ -59,13 +60,10 @@ async function newest(options, want) {
 
 /** apt's options for lists kept in our cache: the machine's own mirror, with the suite that is wanted and backports. */
 async function ownLists(suite) {
-  const targets = await apt('apt-get', ['indextargets', '--format', '$(REPO_URI) $(CODENAME) $(RELEASE)', 'Created-By: Packages']);
-  const main = targets
-    .split('\n')
-    .map((line) => line.split(' '))
-    .find(([uri]) => /\/debian\/?$/.test(uri));
-  if (main === undefined) throw new Error('apt has no Debian mirror in its sources');
-  const [uri, codename] = main;
+  const files = await apt('apt-get', ['update', '--print-uris']);
+  const mirror = /^'(\S+\/debian)\/dists\/([a-z]+)\/InRelease'/m.exec(files);
+  if (mirror === null) throw new Error('apt has no Debian mirror in its sources');
+  const [, uri, codename] = mirror;
   const suites = suite ? [suite] : [codename, `${codename}-backports`];
   const home = path.join(cacheFolder(), 'apt', suites.join('+'));
   for (const folder of ['state/lists/partial', 'cache/archives/partial']) fs.mkdirSync(path.join(home, folder), { recursive: true });
@@ -83,10 +81,11 @@ async function ownLists(suite) {
     'APT::Sandbox::User=',
   ].flatMap((option) => ['-o', option]);
   const fetched = path.join(home, 'fetched');
-  if (!fs.existsSync(fetched) || Date.now() - fs.statSync(fetched).mtimeMs > LISTS_MAX_AGE_MS) {
+  await withLock(`${home}.lock`, async () => {
+    if (fs.existsSync(fetched) && Date.now() - fs.statSync(fetched).mtimeMs < LISTS_MAX_AGE_MS) return;
     await apt('apt-get', [...options, 'update']);
     fs.writeFileSync(fetched, '');
-  }
+  });
   return options;
 }
 
