@@ -20,7 +20,7 @@ const fullManifest: Required<Manifest> = {
   signature: 'x',
 };
 const fullCheck = { ...sampleCheck({ id: fullManifest.id, kind: 'verify' }), reason: 'x' } as Required<Check>;
-const fullAcceptance: Required<Acceptance> = { ...sampleAcceptance(), reason: 'x' } as Required<Acceptance>;
+const fullAcceptance: Required<Acceptance> = { ...sampleAcceptance(), reason: 'x' };
 
 describe('docs/formats.md', () => {
   test('lists the fields of a manifest, in order, and which of them may be absent', () => {
