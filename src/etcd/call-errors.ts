@@ -152,7 +152,16 @@ function connectionError(what: string, endpoint: string, details: string, cause:
       cause,
     });
   }
-  return new WardenError('unreachable', `${what}: ${lastError(details)}`, { cause });
+  return new WardenError('unreachable', `${what}: ${lastError(details)}`, { hint: schemeHint(endpoint, details), cause });
+}
+
+/** A wrong scheme shows only as a connection that the other side closes at once. */
+function schemeHint(endpoint: string, details: string): string | undefined {
+  if (endpoint.startsWith('http:') && details.includes('Failed to connect'))
+    return 'if that member wants TLS, write https:// and set the CA file';
+  if (endpoint.startsWith('https:') && details.includes('disconnected before secure TLS'))
+    return 'if that member speaks no TLS, write http://';
+  return undefined;
 }
 
 /** grpc-js wraps the one thing that matters: "No connection established. Last error: connect ECONNREFUSED … Resolution note: …". */
@@ -161,6 +170,8 @@ function lastError(details: string): string {
     .replace(/^No connection established\. Last error: /, '')
     .replace(/\.? ?Resolution note: ?.*$/s, '')
     .replace(/^Error: /, '')
+    .replace(/ \(\d{4}-\d\d-\d\dT[\d:.]+Z\)$/, '') // when, which the log tells too
+    .replace(/^[0-9A-F]+:error:[0-9A-F]+:SSL routines:\w*:([^:]+):[\s\S]*$/, '$1') // OpenSSL's source file and line
     .trim();
 }
 

@@ -93,6 +93,7 @@ export class MemberClient {
    * a proof: compare the trailer. Stop iterating to end the read transaction on the member.
    */
   async *snapshot(options: SnapshotOptions = {}): AsyncGenerator<readonly SnapshotMessage[], void, undefined> {
+    if (options.signal?.aborted) throw this.#explain(options.signal.reason, SNAPSHOT.path, options.signal, undefined);
     const token = await this.#token(options.signal, false);
     let started = false;
     try {

@@ -5,13 +5,15 @@ export interface ClusterAccess {
   readonly name: string;
   /** `http://host:port` or `https://host:port`; a bare host:port counts as https when a CA or certificate is configured, else http. */
   readonly endpoints: readonly string[];
-  readonly tls?: {
-    readonly caFile?: string | undefined;
-    readonly certFile?: string | undefined;
-    readonly keyFile?: string | undefined;
-    readonly serverName?: string | undefined;
-    readonly insecureSkipVerify?: boolean | undefined;
-  };
+  readonly tls?:
+    | {
+        readonly caFile?: string | undefined;
+        readonly certFile?: string | undefined;
+        readonly keyFile?: string | undefined;
+        readonly serverName?: string | undefined;
+        readonly insecureSkipVerify?: boolean | undefined;
+      }
+    | undefined;
   readonly user?: string | undefined;
   /** Read anew at each login, so that a rotated password file counts. */
   readonly password?: (() => string) | undefined;
