@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
+import { crashPoint } from '../crash-points.ts';
 import { asError, WardenError } from '../errors.ts';
 import type { GrowingFile } from '../store/types.ts';
 import { diskError } from './disk-errors.ts';
@@ -31,6 +32,7 @@ export async function createSpool(path: string, maxLength: number): Promise<Spoo
     // O_EXCL and O_NOFOLLOW: nobody who can write to the folder can point us at another file.
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
     const handle = await open(path, flags, 0o600);
+    crashPoint('open-tmp');
     await handle.chmod(0o600); // the umask may have taken the owner's bits
     return new Spool(handle, path, maxLength);
   } catch (error) {
@@ -79,11 +81,13 @@ export class Spool implements GrowingFile {
       this.#sha256.update(buffer);
       this.#crc32 = crc32(buffer, this.#crc32);
     }
+    const first = this.#available === 0;
     try {
       await this.#writeAll(buffers);
     } catch (error) {
       throw this.fail(await diskError(error, 'write', this.path, Math.max(0, this.maxLength - this.#available)));
     }
+    crashPoint(first ? 'first-byte' : 'mid');
     this.#wake();
     this.#startWriteback();
   }
@@ -105,7 +109,9 @@ export class Spool implements GrowingFile {
   async sync(): Promise<void> {
     await this.#writeback;
     if (this.#failure !== undefined) throw this.#failure;
+    crashPoint('before-fsync');
     await this.#datasync();
+    crashPoint('after-fsync');
     if (this.#failure !== undefined) throw this.#failure;
   }
 

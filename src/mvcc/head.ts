@@ -14,7 +14,7 @@ export interface Head {
   readonly revision: bigint;
   /** History before it is gone; 0 when nothing was ever compacted (etcd's HashKV says -1 then). */
   readonly compactRevision: bigint;
-  /** Raft index that was applied last. */
+  /** Raft index that was applied last; a 3.4 that was never written to has none. */
   readonly consistentIndex: bigint | undefined;
   /** Raft term of that index; 3.5+. */
   readonly term: bigint | undefined;
