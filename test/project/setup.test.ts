@@ -21,9 +21,13 @@ afterEach(() => {
 describe('setup', () => {
   test('says nothing and takes under a second when everything is in place', () => {
     runSetup(['unit']);
-    const started = Date.now();
-    expect(runSetup(['unit'])).toEqual({ code: 0, stderr: '' });
-    expect(Date.now() - started).toBeLessThan(1000);
+    // The best of three: other tests may be using the cores.
+    const durations = [1, 2, 3].map(() => {
+      const started = Date.now();
+      expect(runSetup(['unit'])).toEqual({ code: 0, stderr: '' });
+      return Date.now() - started;
+    });
+    expect(Math.min(...durations)).toBeLessThan(1000);
   });
 
   test('runs the file behind --then with its arguments and exit code', () => {
