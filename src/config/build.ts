@@ -39,6 +39,8 @@ export function buildCluster(name: string, entries: Entries, context: BuildConte
   readable(entries, ['tls.caFile', 'tls.certFile', 'tls.keyFile'], context);
   const secure = tls.caFile !== undefined || tls.certFile !== undefined || context.forceTls;
   const endpoints = (get<readonly string[]>('endpoints') ?? []).map((endpoint) => withScheme(endpoint, secure));
+  // With the scheme that counts, for `config print`.
+  entries.set('endpoints', { ...entries.get('endpoints')!, value: endpoints });
   const user = get<string>('user');
   const password =
     user === undefined
@@ -339,7 +341,7 @@ function readable(entries: Entries, paths: readonly string[], context: BuildCont
 function fileProblem(path: string, context: BuildContext): string | undefined {
   const facts = context.files.stat(path);
   if (facts === undefined) return 'there is no such file, or it may not be looked at by this user';
-  return facts.isFile ? undefined : 'it is a folder';
+  return facts.kind === 'folder' ? 'it is a folder' : undefined;
 }
 
 /** `path` may be set only when `allowed`. */

@@ -48,6 +48,7 @@ file, else a folder; \`./word\` is always a folder. Nothing in an s3:// address 
   A fixed time that a change of clocks skips runs at the first moment after it; one that happens twice runs once.
 * A **name** of a cluster or store has 1 to 40 lower-case letters, digits and hyphens and starts with a letter or digit. Names become parts of
   object keys: renaming a cluster makes its backups belong to another one.
+* A **file** may be \`credential:NAME\`, for what systemd's \`LoadCredential=\` hands to the unit.
 * A relative **path** in a file is relative to that file's folder, elsewhere to the working directory.
 * Anchors and aliases of YAML work; tags, merge keys (\`<<\`) and several documents in one file do not.
 

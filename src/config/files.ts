@@ -9,7 +9,8 @@ export interface FileAccess {
 }
 
 export interface FileFacts {
-  readonly isFile: boolean;
+  /** `stream`: a pipe or device, such as the `/dev/fd/63` of a shell's `<(pass show etcd)`. It can be read once. */
+  readonly kind: 'file' | 'folder' | 'stream';
   /** Permission bits. */
   readonly mode: number;
 }
@@ -26,8 +27,7 @@ export const realFiles: FileAccess = {
   stat(path) {
     try {
       const stat = statSync(path);
-      // A FIFO or /dev/fd/N (`--password-file <(pass show etcd)`) is as good as a file.
-      return { isFile: !stat.isDirectory(), mode: stat.mode & 0o7777 };
+      return { kind: stat.isDirectory() ? 'folder' : stat.isFile() ? 'file' : 'stream', mode: stat.mode & 0o7777 };
     } catch {
       return undefined;
     }

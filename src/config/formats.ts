@@ -1,5 +1,5 @@
 /** How each format reads and checks its values. Convict calls `coerce` on every text and `check` on every result. */
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { checkBucket, NAME, NAME_EXPECTED, normalizePrefix } from './address.ts';
 import { checkCron, isTimeZone } from './cron.ts';
 import type { FormatName, Option } from './option.ts';
@@ -25,6 +25,8 @@ export interface FormatContext {
   readonly now: Date;
   /** What relative paths are relative to. */
   readonly folder: string;
+  /** Where systemd puts credentials. */
+  readonly credentials: string;
 }
 
 export interface Format {
@@ -152,7 +154,17 @@ export const FORMATS: Readonly<Record<FormatName, Format>> = {
       );
     },
   },
-  file: { expected: 'the path of a file', check: (value, _option, context) => path(value, 'the path of a file', context) },
+  file: {
+    expected: 'the path of a file, or credential:NAME',
+    check: (value, _option, context) => {
+      // systemd's credentials directory has another name for each unit and start: `credential:etcd-key` is what can be written down.
+      const name = typeof value === 'string' ? /^credential:(.*)$/s.exec(value)?.[1] : undefined;
+      if (name === undefined) return path(value, 'the path of a file', context);
+      if (!/^[A-Za-z0-9._-]+$/.test(name) || /^\.+$/.test(name))
+        throw new BadValue('credential:NAME with the name of a file in the credentials directory');
+      return join(context.credentials, name);
+    },
+  },
   folder: { expected: 'the path of a folder', check: (value, _option, context) => path(value, 'the path of a folder', context) },
   names: { expected: 'a list of names', coerce: splitList, check: (value) => list(value, 'a list of names', checkName, 1) },
   hosts: { expected: 'a list of host names', coerce: splitList, check: (value) => list(value, 'a list of host names', checkHost, 0) },

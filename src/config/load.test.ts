@@ -21,7 +21,7 @@ function files(content: Readonly<Record<string, string | { text: string; mode: n
     },
     stat(path) {
       const file = get(path);
-      return file === undefined ? undefined : { isFile: true, mode: file.mode };
+      return file === undefined ? undefined : { kind: 'file', mode: file.mode };
     },
   };
 }
@@ -450,6 +450,12 @@ describe('without a file', () => {
   test('a verb that needs a store says how to name one', () => {
     expect(failure(() => load({ needsStore: true })).problems).toEqual([expect.objectContaining({ path: '--to' })]);
     expect(load({}).config.stores).toEqual({});
+  });
+
+  test('a flag for S3 without a bucket is a usage error', () => {
+    expect(failure(() => load({ flags: { to: '/x', s3Region: 'eu' } })).problems).toEqual([
+      expect.objectContaining({ path: '--s3-region' }),
+    ]);
   });
 
   test('a mistyped variable is noticed, those of other programs are not', () => {

@@ -19,6 +19,9 @@ import { closest } from './suggest.ts';
 import type { ClusterConfig, Config, Origin, StoreConfig } from './types.ts';
 import { readYaml, type FileContent, type FileElement } from './yaml-file.ts';
 
+/** systemd's place for the credentials of our unit: what its files are called to a verb that is run outside of it. */
+const UNIT_CREDENTIALS = '/run/credentials/etcd-warden.service';
+
 /** Parts of the configuration whose files and secrets a verb will use; those of other parts need not be there. */
 export type Use = 'etcd' | 'stores' | 'daemon';
 
@@ -99,9 +102,10 @@ export function loadConfig(input: LoadInput = {}): LoadedConfig {
   const to = input.apart === true ? wishes.to.map((wish) => chosenStore(loading, wish, stores, content)) : from;
   const cluster = clusterName(loading);
   const names = from.length + to.length > 0 ? unique([...from, ...to]) : Object.keys(stores);
-  const chosen = input.apart !== true && from.length > 0 ? from : undefined;
+  const chosen = input.apart !== true && from.length > 0 ? { value: from, origin: wishes.from[0]!.origin } : undefined;
   const clusters = loadClusters(loading, content, cluster?.name ?? 'default', chosen, names);
-  if (content === undefined) warnOfTypos(loading);
+  warnOfTypos(loading);
+  if (content === undefined) checkStoreFlags(loading, stores);
   else checkWhole(loading, content, file!, clusters, stores, cluster);
   const plain = loading.entries.filter(isPlain);
   if (file !== undefined && plain.length > 0) refuseReadable(loading, file.path, plain);
@@ -188,17 +192,16 @@ function loadClusters(
   loading: Loading,
   content: FileContent | undefined,
   single: string,
-  chosen: readonly string[] | undefined,
+  chosen: { value: readonly string[]; origin: Origin } | undefined,
   stores: readonly string[],
 ): Record<string, ClusterConfig> {
   const clusters: Record<string, ClusterConfig> = {};
   for (const [name, element] of content?.clusters ?? [[single, filelessCluster(loading)]]) {
     const given = new Map(element.given);
-    const wished = chosen === undefined ? undefined : { value: chosen, origin: { kind: 'flag', name: 'to' } as const };
-    if (wished !== undefined) given.set('backup.stores', wished);
+    if (chosen !== undefined) given.set('backup.stores', chosen);
     const entries = resolve(loading, 'cluster', `clusters.${name}.`, given);
     // A store made up for the destination of `copy` is none that backups go to.
-    const usual = chosen ?? (content === undefined ? stores : [...content.stores.keys()]);
+    const usual = chosen?.value ?? (content === undefined ? stores : [...content.stores.keys()]);
     const build = buildContext(loading, 'etcd', content === undefined, usual);
     clusters[name] = buildCluster(name, entries, build);
     loading.entries.push(...entries.values());
@@ -269,7 +272,17 @@ function checkWhole(
     }
     for (const name of names.variables) warnings.push(`${name} counts only without a configuration file; it is ignored`);
   }
-  warnOfTypos(loading);
+  for (const name of ['to', 'from'].map(envNameOfFlag)) {
+    if ((env[name] ?? '') !== '') warnings.push(`${name} counts only without a configuration file; it is ignored`);
+  }
+}
+
+/** A flag that changes nothing was meant for something. */
+function checkStoreFlags(loading: Loading, stores: Config['stores']): void {
+  if (Object.values(stores).some((store) => store.type === 's3')) return;
+  for (const name of givenNames(OPTIONS.s3, {}, loading.flags).flags) {
+    loading.problems.push({ path: `--${name}`, origin: { kind: 'flag', name }, expected: `--to s3://bucket/prefix beside --${name}` });
+  }
 }
 
 /** Two names for one place would count one copy as two. */
@@ -316,6 +329,7 @@ function resolve(loading: Loading, scope: keyof typeof OPTIONS, prefix: string, 
   const context = (origin: Origin): FormatContext => ({
     now: loading.now,
     folder: origin.kind === 'file' ? dirname(origin.path) : loading.cwd,
+    credentials: loading.env['CREDENTIALS_DIRECTORY'] ?? UNIT_CREDENTIALS,
   });
   return resolveElement(OPTIONS[scope], prefix, given, context, loading.problems);
 }

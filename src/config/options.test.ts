@@ -10,7 +10,7 @@ import { OPTIONS } from './options.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const ALL = Object.values(OPTIONS).flat();
-const CONTEXT = { now: new Date('2026-11-22T10:00:00Z'), folder: '/' };
+const CONTEXT = { now: new Date('2026-11-22T10:00:00Z'), folder: '/', credentials: '/run/credentials' };
 
 describe('the option table', () => {
   test('gives no two options of a call the same flag or variable', () => {

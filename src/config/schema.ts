@@ -60,6 +60,7 @@ export function resolveElement(
 ): Map<string, Entry> {
   const entries = new Map<string, Entry>();
   const tree: SchemaTree = {};
+  const unexpected: unknown[] = [];
   for (const option of options) {
     const from = given.get(option.path);
     const origin: Origin = from?.origin ?? { kind: 'default' };
@@ -77,7 +78,10 @@ export function resolveElement(
         try {
           entries.set(option.path, { option, path, value: FORMATS[option.format].check(value, option, context(origin)), origin });
         } catch (error) {
-          if (!(error instanceof BadValue)) throw error;
+          if (!(error instanceof BadValue)) {
+            unexpected.push(error);
+            throw error;
+          }
           const value = hidden(option) || from === undefined ? undefined : showValue(from.value);
           problems.push({ path: describePath(path, origin), value, origin, expected: error.expected, suggestion: error.suggestion });
           throw error;
@@ -92,6 +96,7 @@ export function resolveElement(
     config.load(unflatten(given)).validate({ allowed: 'strict' });
   } catch (error) {
     // Convict gathers all errors into one text; ours, with places and without secrets, are in `problems` already.
+    if (unexpected.length > 0) throw unexpected[0];
     if (problems.length === before) throw error;
   }
   return entries;

@@ -1,3 +1,4 @@
+import { execFileSync, spawn } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -117,6 +118,27 @@ describe('a secret', () => {
     expect(load([`passwordFile: ${path}`]).warnings).toEqual([
       `clusters.main.passwordFile: everyone on this machine can read ${path}; \`chmod 600 ${path}\` changes that`,
     ]);
+  });
+
+  test('that can be read only once, as from <(pass show etcd), is kept', () => {
+    const path = join(folder, 'pipe');
+    execFileSync('sh', ['-c', `mkfifo ${path}`]);
+    const writer = spawn('sh', ['-c', `echo once > ${path}`]);
+    const secret = loadConfig({ flags: { endpoints: 'a:1', user: 'root', passwordFile: path }, env: {} }).config.clusters['default']!
+      .password!;
+    expect([secret.read(), secret.read()]).toEqual(['once', 'once']);
+    writer.kill();
+  });
+
+  test('key or certificate may be a credential of the unit', () => {
+    write('etcd-key', '');
+    write('etcd-cert', '');
+    const loaded = load(['password: x', 'tls: {certFile: "credential:etcd-cert", keyFile: "credential:etcd-key"}'], {
+      CREDENTIALS_DIRECTORY: folder,
+    });
+    expect(loaded.config.clusters['main']!.tls.keyFile).toBe(join(folder, 'etcd-key'));
+    expect(() => load(['password: x', 'tls: {caFile: "credential:../x"}'])).toThrow(/name of a file in the credentials directory/);
+    expect(() => load(['password: x', 'tls: {caFile: "credential:ca"}'])).toThrow(/etcd-warden\.service\/ca/);
   });
 
   test('shows nowhere in an object that is logged', () => {

@@ -84,7 +84,7 @@ function find(request: SecretRequest, context: SecretContext): { secret: Secret;
   }
   const folder = context.env['CREDENTIALS_DIRECTORY'];
   if (folder === undefined || folder === '' || direct === undefined) return undefined;
-  const name = request.credentials.find((candidate) => context.files.stat(join(folder, candidate))?.isFile === true);
+  const name = request.credentials.find((candidate) => context.files.stat(join(folder, candidate))?.kind === 'file');
   if (name === undefined) return undefined;
   const entry: Entry = { ...direct, value: `credential:${name}`, origin: { kind: 'credential', name } };
   request.entries.set(request.path, entry);
@@ -133,16 +133,20 @@ export function isPlain(entry: Entry): boolean {
 }
 
 function fileSecret(path: string, files: FileAccess, origin: string = `file ${path}`): Secret {
+  let once: string | undefined;
   return {
     origin,
     read() {
+      if (once !== undefined) return once;
       let text: string;
       try {
         text = files.read(path);
       } catch (error) {
         return fail(origin, readFailure(error));
       }
-      return nonEmpty(text.replace(/\r?\n$/, ''), origin);
+      const secret = nonEmpty(text.replace(/\r?\n$/, ''), origin);
+      if (files.stat(path)?.kind === 'stream') once = secret;
+      return secret;
     },
   };
 }
@@ -168,7 +172,7 @@ function fail(origin: string, reason: string): never {
 /** Kubernetes mounts secrets 0644 unless told otherwise, inside a container of one user: worth a word, not a refusal. */
 function warnWhenReadable(path: string, option: string, context: SecretContext): void {
   const facts = context.files.stat(path);
-  if (facts !== undefined && facts.isFile && (facts.mode & 0o004) !== 0) {
+  if (facts?.kind === 'file' && (facts.mode & 0o004) !== 0) {
     context.warnings.push(`${option}: everyone on this machine can read ${path}; \`chmod 600 ${path}\` changes that`);
   }
 }
