@@ -52,11 +52,11 @@ const BY_CODE: Readonly<Record<string, Fault>> = {
   RequestTimeTooSkewed: 'clock',
   RequestInTheFuture: 'clock',
   NotImplemented: 'unsupported',
-  XAmzContentSHA256Mismatch: 'unsupported',
   // The bytes changed on their way: the next attempt sends them again.
   BadDigest: 'transient',
   InvalidDigest: 'transient',
   XAmzContentChecksumMismatch: 'transient',
+  XAmzContentSHA256Mismatch: 'transient',
   IncompleteBody: 'transient',
   RequestTimeout: 'transient',
   TimeoutError: 'transient',
@@ -84,6 +84,9 @@ const NETWORK: ReadonlySet<string> = new Set([
   'ENETDOWN',
   'ERR_STREAM_PREMATURE_CLOSE',
 ]);
+
+const OLD_SERVER = 'set `checksum: none` for older S3 servers; backups are then verified by size and our own SHA-256';
+const DIGESTS: ReadonlySet<string> = new Set(['BadDigest', 'InvalidDigest', 'XAmzContentChecksumMismatch', 'XAmzContentSHA256Mismatch']);
 
 /** Clocks that differ by more than this are refused (S3's limit: 15 minutes). */
 const SKEW_MS = 15 * 60_000;
@@ -140,6 +143,8 @@ export function faultError(diagnosis: Diagnosis, what: string, attempts: number,
     case 'transient': {
       const timedOut = code === 'TimeoutError' || code === 'ETIMEDOUT';
       return new WardenError(timedOut ? 'timeout' : 'store-unavailable', `${what} failed ${attempts} times, last with ${answer}`, {
+        // Damaged every time: rather a server that stores or checks something else than what was sent.
+        hint: DIGESTS.has(code) ? OLD_SERVER : undefined,
         cause,
       });
     }
@@ -171,7 +176,7 @@ export function faultError(diagnosis: Diagnosis, what: string, attempts: number,
       });
     case 'unsupported':
       return new WardenError('store-unavailable', `${what} is more than this server can do: ${answer}`, {
-        hint: 'set `checksum: none` for older S3 servers; backups are then verified by size and our own SHA-256',
+        hint: OLD_SERVER,
         cause,
       });
     case 'missing':

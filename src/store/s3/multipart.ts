@@ -6,7 +6,6 @@ import { open, type FileHandle } from 'node:fs/promises';
 import { constants } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import {
-  AbortMultipartUploadCommand,
   CreateMultipartUploadCommand,
   UploadPartCommand,
   type CompletedPart,
@@ -22,6 +21,7 @@ import type { Calls } from './calls.ts';
 import { completeUpload, type Upload } from './complete.ts';
 import { toBase64 } from './head.ts';
 import { confirmOrRemove, putObject, refuseExisting } from './put.ts';
+import { abandonUploads } from './sweep.ts';
 import { partSizeFor } from './tuning.ts';
 
 /** Uploads the spool; a file of at most one part goes in a single PUT. */
@@ -95,7 +95,8 @@ async function inParts(calls: Calls, bucket: Bucket, key: string, reading: Readi
     crashPoint('after-complete');
     return await confirmOrRemove(calls, bucket, sent, options);
   } catch (error) {
-    await abandon(calls, bucket, upload);
+    // Parts of an upload that nobody ends are billed for ever. Also after a signal, so not with the caller's; bounded, since the store may be what failed.
+    await abandonUploads(calls, bucket, key, undefined);
     throw error;
   }
 }
@@ -110,13 +111,24 @@ async function create(calls: Calls, bucket: Bucket, key: string, signal: AbortSi
       : { StorageClass: bucket.storageClass as NonNullable<CreateMultipartUploadCommandInput['StorageClass']> }),
     ...(bucket.checksums ? { ChecksumAlgorithm: 'CRC32', ChecksumType: 'FULL_OBJECT' } : {}),
   };
-  const { UploadId } = await calls.call(
-    `multipart upload of ${key}`,
-    (client, abortSignal) => client.send(new CreateMultipartUploadCommand(input), { abortSignal }),
-    { signal },
-  );
-  if (UploadId === undefined) throw new WardenError('store-misbehaves', `${calls.location}: the multipart upload of ${key} has no id`);
-  return { key, id: UploadId, parts: [] };
+  let attempts = 0;
+  let id: string | undefined;
+  try {
+    const { UploadId } = await calls.call(
+      `multipart upload of ${key}`,
+      (client, abortSignal) => {
+        attempts++;
+        return client.send(new CreateMultipartUploadCommand(input), { abortSignal });
+      },
+      { signal },
+    );
+    id = UploadId;
+  } finally {
+    // An attempt that failed may have begun an upload all the same.
+    if (attempts > 1 || id === undefined) await abandonUploads(calls, bucket, key, id);
+  }
+  if (id === undefined) throw new WardenError('store-misbehaves', `${calls.location}: the multipart upload of ${key} has no id`);
+  return { key, id, parts: [] };
 }
 
 /** Reads and sends in turns, at most `partsInFlight` at once. When one fails the others are stopped and awaited: none may arrive after the abort. */
@@ -191,18 +203,4 @@ async function sendPart(
   if (ETag === undefined)
     throw new WardenError('store-misbehaves', `${calls.location}: part ${number} of ${upload.key} was taken without an ETag`);
   return { PartNumber: number, ETag, ...crc };
-}
-
-/** Parts of an upload that nobody ends are billed for ever. Also after a signal, so not with the caller's signal; bounded, since the store may be what failed. */
-async function abandon(calls: Calls, bucket: Bucket, upload: Upload): Promise<void> {
-  const input = { Bucket: bucket.Bucket, Key: bucket.full(upload.key), UploadId: upload.id };
-  await calls
-    .call(
-      `end of the upload of ${upload.key}`,
-      (client, abortSignal) => client.send(new AbortMultipartUploadCommand(input), { abortSignal }),
-      {
-        signal: AbortSignal.timeout(calls.tuning.abandonMs),
-      },
-    )
-    .catch(() => {}); // completed after all, or out of reach: the sweep looks again later
 }

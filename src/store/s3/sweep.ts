@@ -5,31 +5,53 @@ import type { SweepOptions, SweepReport } from '../types.ts';
 import type { Bucket } from './bucket.ts';
 import { CallFault, type Calls } from './calls.ts';
 
+/**
+ * Ends every upload to `key` but `except`, without complaint. Keys are unique, so whatever goes to this one is ours: an upload that was begun by a
+ * request whose answer was lost, and whose id nobody knows.
+ */
+export async function abandonUploads(calls: Calls, bucket: Bucket, key: string, except: string | undefined): Promise<void> {
+  const signal = AbortSignal.timeout(calls.tuning.abandonMs);
+  try {
+    for (const { key: full, id } of await allUploads(calls, bucket, bucket.full(key), signal)) {
+      // oxlint-disable-next-line no-await-in-loop -- one or two
+      if (full === bucket.full(key) && id !== except) await abort(calls, bucket, full, id, signal);
+    }
+  } catch {
+    // Out of reach: the sweep looks again later.
+  }
+}
+
 /** Ends those under our prefix that carry a name of ours and began long enough ago. */
 export async function sweepUploads(calls: Calls, bucket: Bucket, options: SweepOptions): Promise<SweepReport> {
   const ours = options.ours ?? ((key: string): boolean => parseKey(key) !== undefined);
   const removed: { what: 'multipart-upload'; name: string }[] = [];
-  for (const { key, id, initiated } of await allUploads(calls, bucket, options.signal)) {
+  for (const { key, id, initiated } of await allUploads(calls, bucket, bucket.prefix, options.signal)) {
     const name = key.slice(bucket.prefix.length);
     if (!key.startsWith(bucket.prefix) || !ours(name)) continue;
     if (initiated === undefined || options.now.getTime() - initiated.getTime() <= options.olderThanMs) continue;
-    try {
-      const input = { Bucket: bucket.Bucket, Key: key, UploadId: id };
-      // oxlint-disable-next-line no-await-in-loop -- a handful
-      await calls.call(
-        `end of the upload of ${name}`,
-        (client, abortSignal) => client.send(new AbortMultipartUploadCommand(input), { abortSignal }),
-        {
-          signal: options.signal,
-          expects: ['no-upload', 'missing'],
-        },
-      );
-      removed.push({ what: 'multipart-upload', name });
-    } catch (error) {
-      if (!(error instanceof CallFault)) throw error; // it ended by itself meanwhile
-    }
+    // oxlint-disable-next-line no-await-in-loop -- a handful
+    if (await abort(calls, bucket, key, id, options.signal)) removed.push({ what: 'multipart-upload', name });
   }
   return { removed };
+}
+
+/** False when it had ended by itself meanwhile. */
+async function abort(calls: Calls, bucket: Bucket, full: string, id: string, signal: AbortSignal): Promise<boolean> {
+  const input = { Bucket: bucket.Bucket, Key: full, UploadId: id };
+  try {
+    await calls.call(
+      `end of the upload of ${full}`,
+      (client, abortSignal) => client.send(new AbortMultipartUploadCommand(input), { abortSignal }),
+      {
+        signal,
+        expects: ['no-upload', 'missing'],
+      },
+    );
+    return true;
+  } catch (error) {
+    if (error instanceof CallFault) return false;
+    throw error;
+  }
 }
 
 interface Pending {
@@ -39,11 +61,11 @@ interface Pending {
 }
 
 /** All of them first, since aborting while paging could move the pages. */
-async function allUploads(calls: Calls, bucket: Bucket, signal: AbortSignal): Promise<Pending[]> {
+async function allUploads(calls: Calls, bucket: Bucket, prefix: string, signal: AbortSignal): Promise<Pending[]> {
   const pending: Pending[] = [];
   let marker: { KeyMarker?: string; UploadIdMarker?: string } = {};
   for (;;) {
-    const input = { Bucket: bucket.Bucket, Prefix: bucket.prefix, ...marker };
+    const input = { Bucket: bucket.Bucket, Prefix: prefix, ...marker };
     // oxlint-disable-next-line no-await-in-loop -- page after page
     const page = await calls.call(
       'LIST of multipart uploads',

@@ -1,11 +1,15 @@
-import { mkdirSync, readdirSync, statSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openLocalStore } from '../../../src/store/local/store.ts';
 import { removeFolder, temporaryFolder } from '../../support/watchdog.ts';
 import type { Order } from './child.ts';
-import { canMount, carryOut, carryOutLimited, carryOutMounted } from './run-child.ts';
+import { canMount, carryOut, carryOutAs, carryOutLimited, carryOutMounted } from './run-child.ts';
 
 const BYTES = 400_000;
+const { signal } = new AbortController();
 let folder: string;
 let disk: string;
 let spool: string;
@@ -72,6 +76,42 @@ test.each(['000', '077'])('fault 25: with umask %s files are 0600 and folders 07
   expect(carryOut(order('upload', { store, key: 'a/b/copied', umask, spoolFolder: spool }))).toEqual({ ok: true });
   for (const name of ['', '.tmp', 'a', 'a/b']) expect(mode(join(path, name))).toBe(0o700);
   for (const name of ['a/b/put', 'a/b/copied']) expect(mode(join(path, name))).toBe(0o600);
+});
+
+/** Needs root and a file system with flags, which not every container has. */
+function immutable(path: string, on: boolean): boolean {
+  return spawnSync('chattr', [on ? '+i' : '-i', path]).status === 0;
+}
+
+test('a file that the file system will not let go is kept, not an error', async ({ skip }) => {
+  const path = mkdtempSync(join(tmpdir(), 'immutable-'));
+  const store = openLocalStore({ type: 'local', name: 'local', path });
+  await store.put('a/b', Buffer.from('x'), { signal });
+  skip(!immutable(join(path, 'a/b'), true), 'no right to set the immutable flag here');
+  try {
+    expect(await store.delete('a/b', { signal })).toEqual({
+      outcome: 'kept',
+      until: undefined,
+      reason: expect.stringContaining('immutable'),
+    });
+    expect(await store.head('a/b', { signal })).toMatchObject({ size: 1 });
+  } finally {
+    immutable(join(path, 'a/b'), false);
+    removeFolder(path);
+  }
+});
+
+test('fault 22: a folder that this user may not write is refused before anything is written', ({ skip }) => {
+  const path = mkdtempSync(join(tmpdir(), 'foreign-'));
+  chmodSync(path, 0o555);
+  // Root may write anywhere, so it becomes somebody else for this.
+  const report =
+    process.getuid?.() === 0
+      ? carryOutAs(65_534, order('check', { store: { type: 'local', name: 'local', path } }))
+      : carryOut(order('check', { store: { type: 'local', name: 'local', path } }));
+  skip(report === undefined, 'the checkout cannot be read by another user');
+  expect(report).toMatchObject({ ok: false, code: 'store-denied' });
+  removeFolder(path);
 });
 
 function mode(path: string): number {

@@ -45,6 +45,12 @@ export function carryOutLimited(order: Order, kibibytes: number): Report {
   return reportOf(start(['sh', '-c', script, 'sh', process.execPath, CHILD, JSON.stringify(order)], {}));
 }
 
+/** Runs the order as another user; undefined when that user cannot even read the program. */
+export function carryOutAs(uid: number, order: Order): Report | undefined {
+  const result = spawnSync(process.execPath, [CHILD, JSON.stringify(order)], { encoding: 'utf8', uid, env: {}, timeout: 60_000 });
+  return result.stdout === '' || result.stdout === null ? undefined : reportOf(result);
+}
+
 function start(command: readonly [string, ...string[]], environment: Record<string, string>): SpawnSyncReturns<string> {
   const [program, ...args] = command;
   return spawnSync(program, args, { encoding: 'utf8', env: { PATH: process.env['PATH'] ?? '', ...environment }, timeout: 60_000 });
