@@ -447,9 +447,8 @@ describe('without a file', () => {
     ]);
   });
 
-  test('a verb that needs a store says how to name one', () => {
-    expect(failure(() => load({ needsStore: true })).problems).toEqual([expect.objectContaining({ path: '--to' })]);
-    expect(load({}).config.stores).toEqual({});
+  test('a cluster without a store is enough for verbs that need none', () => {
+    expect(load({ flags: { endpoints: 'a:1' } }).config).toMatchObject({ stores: {}, clusters: { default: { backup: { stores: [] } } } });
   });
 
   test('a flag for S3 without a bucket is a usage error', () => {

@@ -35,8 +35,6 @@ export interface LoadInput {
   readonly uid?: number;
   /** `--from` and `--to` are two things; only in `copy`. */
   readonly apart?: boolean;
-  /** The verb is nothing without a store: having none is an error. */
-  readonly needsStore?: boolean;
   /** All by default. A verb that only reads backups must work where the certificates of the cluster are gone: that is when it is needed. */
   readonly uses?: readonly Use[];
 }
@@ -109,19 +107,6 @@ export function loadConfig(input: LoadInput = {}): LoadedConfig {
   else checkWhole(loading, content, file!, clusters, stores, cluster);
   const plain = loading.entries.filter(isPlain);
   if (file !== undefined && plain.length > 0) refuseReadable(loading, file.path, plain);
-  if (
-    input.needsStore === true &&
-    file === undefined &&
-    from.length + to.length === 0 &&
-    !problems.some((problem) => /^--(to|from)$/.test(problem.path))
-  ) {
-    problems.push({
-      path: '--to',
-      origin: { kind: 'flag', name: 'to' },
-      expected: 'a store: a path or s3://bucket/prefix, or a configuration file that has stores',
-      suggestion: `there is no ${DEFAULT_FILE}`,
-    });
-  }
   if (problems.length > 0) throw new ConfigError(dropRepeated(problems));
   return {
     config: { file: file?.path, clusters, stores, ...daemon },
@@ -267,7 +252,8 @@ function checkWhole(
         path: `--${name}`,
         origin: { kind: 'flag', name },
         expected: `no --${name} beside a configuration file (${file.path})`,
-        suggestion: `set it there, or leave the file out${file.path === flags['config'] ? '' : ' by giving --to or --from'}`,
+        suggestion:
+          file.path === DEFAULT_FILE ? 'set it there, or name --endpoints, --to or --from to do without the file' : 'set it there',
       });
     }
     for (const name of names.variables) warnings.push(`${name} counts only without a configuration file; it is ignored`);
