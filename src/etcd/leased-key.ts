@@ -90,7 +90,7 @@ export class LeasedKey {
   async renew(signal: AbortSignal | undefined): Promise<'renewed' | 'lost' | 'unclear'> {
     const asked = performance.now();
     // The next renewal is due by then; it may find another endpoint.
-    const inTime = AbortSignal.timeout((this.#ttlSeconds * 1000) / 3);
+    const inTime = AbortSignal.timeout(Math.ceil((this.#ttlSeconds * 1000) / 3));
     const either = signal === undefined ? inTime : AbortSignal.any([signal, inTime]);
     try {
       const ttl = await this.#client.run(`renewing ${this.#key}`, either, (attempt) => keepAliveOnce(attempt, this.#lease));
