@@ -19,7 +19,10 @@ export interface CliEnvironment {
 }
 
 /** @returns the exit code (docs/exit-codes.md) */
-export async function runCli(words: readonly string[], environment: CliEnvironment = { env: process.env, output: terminalOutput() }): Promise<number> {
+export async function runCli(
+  words: readonly string[],
+  environment: CliEnvironment = { env: process.env, output: terminalOutput() },
+): Promise<number> {
   const { output } = environment;
   let code = 0;
   const program = buildProgram(output, async (verb, args, options) => {
@@ -59,7 +62,10 @@ export function buildProgram(output: Output, dispatch: Dispatch): Command {
       getOutHelpWidth: () => (Number.isFinite(output.width) ? output.width : 100),
       getErrHelpWidth: () => (Number.isFinite(output.width) ? output.width : 100),
     })
-    .addHelpText('after', '\nThe simplest use needs no file:\n  etcd-warden backup --endpoints 127.0.0.1:2379 --to /var/backups/etcd\n  etcd-warden list --from /var/backups/etcd\nExit codes: 0 ok, 1 failed, 2 usage, 3 partial, 10 nothing found, 11 locked, 12 key, 13 verification failed, 14 refused, 130 interrupted.');
+    .addHelpText(
+      'after',
+      '\nThe simplest use needs no file:\n  etcd-warden backup --endpoints 127.0.0.1:2379 --to /var/backups/etcd\n  etcd-warden list --from /var/backups/etcd\nExit codes: 0 ok, 1 failed, 2 usage, 3 partial, 10 nothing found, 11 locked, 12 key, 13 verification failed, 14 refused, 130 interrupted.',
+    );
   for (const verb of VERBS) addVerb(program, verb, dispatch);
   return program;
 }
@@ -76,14 +82,27 @@ function addVerb(program: Command, verb: Verb, dispatch: Dispatch): void {
   command.option('--json', 'one JSON document on stdout (docs/json.md)').option('--quiet', 'no progress');
   addConfigFlags(command, verb);
   const examples = verb.examples.map(([line, what]) => `  ${line}\n      ${what}`).join('\n');
-  command.addHelpText('after', `\nEvery other option of the configuration works as a flag too: etcd-warden config docs\n\nExamples:\n${examples}`);
+  command.addHelpText(
+    'after',
+    `\nEvery other option of the configuration works as a flag too: etcd-warden config docs\n\nExamples:\n${examples}`,
+  );
   command.action(async () => {
     await dispatch(verb, command.args, command.opts());
   });
 }
 
 /** Flags that people type; the many others work as well, and `config docs` lists them. */
-const SHOWN: ReadonlySet<string> = new Set(['endpoints', 'cacert', 'cert', 'key', 'user', 'password-file', 'member', 'identity-file', 'recipients']);
+const SHOWN: ReadonlySet<string> = new Set([
+  'endpoints',
+  'cacert',
+  'cert',
+  'key',
+  'user',
+  'password-file',
+  'member',
+  'identity-file',
+  'recipients',
+]);
 
 function addConfigFlags(command: Command, verb: Verb): void {
   const scopes: readonly FlagScope[] = ['call', 'daemon', 'cluster', 'store'];
@@ -115,7 +134,12 @@ const USES: Readonly<Record<Verb['needs'], readonly Use[]>> = {
   none: ['etcd', 'stores', 'daemon'],
 };
 
-async function runVerb(verb: Verb, args: readonly string[], options: Readonly<Record<string, unknown>>, environment: CliEnvironment): Promise<number> {
+async function runVerb(
+  verb: Verb,
+  args: readonly string[],
+  options: Readonly<Record<string, unknown>>,
+  environment: CliEnvironment,
+): Promise<number> {
   const { output, env } = environment;
   const json = options['json'] === true;
   const loaded: LoadedConfig = loadConfig({ flags: options, env, apart: verb.name === 'copy', uses: USES[verb.needs] });

@@ -14,7 +14,8 @@ import type { Answer, Invocation } from './verb.ts';
 export function chosenCluster(loaded: LoadedConfig): string {
   const names = Object.keys(loaded.config.clusters);
   const name = loaded.selected.cluster ?? (names.length === 1 ? names[0] : undefined);
-  if (name === undefined) throw new WardenError('usage', `several clusters are configured: ${names.join(', ')}`, { hint: 'choose one with --cluster' });
+  if (name === undefined)
+    throw new WardenError('usage', `several clusters are configured: ${names.join(', ')}`, { hint: 'choose one with --cluster' });
   return name;
 }
 
@@ -75,5 +76,7 @@ export function requireStore(loaded: LoadedConfig, cluster: string): void {
 }
 
 function noStore(): WardenError {
-  return new WardenError('usage', 'no store is named', { hint: 'give --to or --from with a path such as /var/backups/etcd or s3://bucket/prefix, or a configuration file with --config' });
+  return new WardenError('usage', 'no store is named', {
+    hint: 'give --to or --from with a path such as /var/backups/etcd or s3://bucket/prefix, or a configuration file with --config',
+  });
 }

@@ -5,7 +5,10 @@ import { WardenError } from '../errors.ts';
  * @param announce told once, on the first signal
  * @returns a signal that aborts on SIGINT or SIGTERM, and the removal of the handlers
  */
-export function stopOnSignals(announce: (name: string) => void, exit: (code: number) => void = (code) => process.exit(code)): { signal: AbortSignal; remove: () => void } {
+export function stopOnSignals(
+  announce: (name: string) => void,
+  exit: (code: number) => void = (code) => process.exit(code),
+): { signal: AbortSignal; remove: () => void } {
   const controller = new AbortController();
   const stop = (name: NodeJS.Signals): void => {
     if (controller.signal.aborted) {
@@ -13,7 +16,9 @@ export function stopOnSignals(announce: (name: string) => void, exit: (code: num
       return;
     }
     announce(name);
-    controller.abort(new WardenError('interrupted', `stopped by ${name}`, { hint: 'nothing half-written is visible; the next run sweeps what is left' }));
+    controller.abort(
+      new WardenError('interrupted', `stopped by ${name}`, { hint: 'nothing half-written is visible; the next run sweeps what is left' }),
+    );
   };
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);

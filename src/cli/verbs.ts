@@ -5,7 +5,8 @@ export const VERBS: readonly Verb[] = [
   {
     name: 'run',
     summary: 'the daemon: schedules, health, metrics, API',
-    description: 'Runs until it is told to stop: takes backups on schedule, prunes after each, completes missing copies, answers probes and metrics.\nSIGHUP reloads the configuration, SIGTERM stops within daemon.grace.',
+    description:
+      'Runs until it is told to stop: takes backups on schedule, prunes after each, completes missing copies, answers probes and metrics.\nSIGHUP reloads the configuration, SIGTERM stops within daemon.grace.',
     examples: [['etcd-warden run --config /etc/etcd-warden/config.yaml', 'as the systemd unit does']],
     needs: 'daemon',
     changes: true,
@@ -14,9 +15,13 @@ export const VERBS: readonly Verb[] = [
   {
     name: 'backup',
     summary: 'take one backup now; the exit code tells',
-    description: 'Streams a snapshot from the best member, checks length and SHA-256, reads the true revision from it, and publishes it on every store with its manifest last.\nRemoves nothing unless --prune is given. Exit code 0: complete; 3: on some stores only; anything else: no backup.',
+    description:
+      'Streams a snapshot from the best member, checks length and SHA-256, reads the true revision from it, and publishes it on every store with its manifest last.\nRemoves nothing unless --prune is given. Exit code 0: complete; 3: on some stores only; anything else: no backup.',
     examples: [
-      ['etcd-warden backup --endpoints https://10.0.0.1:2379 --to /var/backups/etcd', 'no configuration file needed; ETCDCTL_* variables are understood'],
+      [
+        'etcd-warden backup --endpoints https://10.0.0.1:2379 --to /var/backups/etcd',
+        'no configuration file needed; ETCDCTL_* variables are understood',
+      ],
       ['etcd-warden backup --to s3://bucket/prefix --label before-upgrade', 'to S3, with the default credentials chain'],
       ['etcd-warden backup --cluster prod --prune', 'with the configuration file, and retention afterwards'],
     ],
@@ -55,7 +60,8 @@ export const VERBS: readonly Verb[] = [
     name: 'verify',
     arguments: '[id]',
     summary: 're-read backups from their stores',
-    description: 'Level `stored` compares the SHA-256 of the stored bytes and needs no key. Level `content` decodes every frame and compares length and SHA-256 of the plain snapshot. The result is recorded beside the backup. Exit code 13 when something is wrong.',
+    description:
+      'Level `stored` compares the SHA-256 of the stored bytes and needs no key. Level `content` decodes every frame and compares length and SHA-256 of the plain snapshot. The result is recorded beside the backup. Exit code 13 when something is wrong.',
     examples: [
       ['etcd-warden verify --latest', 'the newest backup on every store'],
       ['etcd-warden verify --all --level stored --store s3', 'everything on one store, without a key'],
@@ -73,7 +79,8 @@ export const VERBS: readonly Verb[] = [
   {
     name: 'prune',
     summary: 'apply retention now',
-    description: 'Removes what no rule keeps; each line says kept or removed and why. Never the last verified backup of a store, never before a newer verified one exists, nothing across generations that were not accepted.',
+    description:
+      'Removes what no rule keeps; each line says kept or removed and why. Never the last verified backup of a store, never before a newer verified one exists, nothing across generations that were not accepted.',
     examples: [['etcd-warden prune --dry-run', 'the table, and nothing is removed']],
     options: [['--dry-run', 'only show what would happen']],
     needs: 'stores',
@@ -84,7 +91,8 @@ export const VERBS: readonly Verb[] = [
     name: 'copy',
     arguments: '[id]',
     summary: 'complete missing copies',
-    description: 'Copies one backup, or with --missing every one that a store lacks, from whichever store has it whole. SHA-256 is checked on the way; the manifest is written last.',
+    description:
+      'Copies one backup, or with --missing every one that a store lacks, from whichever store has it whole. SHA-256 is checked on the way; the manifest is written last.',
     examples: [
       ['etcd-warden copy --missing --to s3', 'whatever the store named s3 lacks'],
       ['etcd-warden copy latest --from /var/backups/etcd --to s3://bucket/prefix', 'between two places'],
@@ -129,7 +137,8 @@ export const VERBS: readonly Verb[] = [
   {
     name: 'accept-cluster',
     summary: 'accept a new cluster id or a history that moved back',
-    description: 'After a restore or a rebuilt cluster the daemon opens a new generation, alarms, and prunes nothing across it. This accepts the newest generation as the right one. Older ones keep their newest verified backup until --release.',
+    description:
+      'After a restore or a rebuilt cluster the daemon opens a new generation, alarms, and prunes nothing across it. This accepts the newest generation as the right one. Older ones keep their newest verified backup until --release.',
     examples: [['etcd-warden accept-cluster --cluster prod --reason "restored on 22 November"', 'recorded in the stores']],
     options: [['--reason <text>', 'why']],
     needs: 'stores',
@@ -149,7 +158,8 @@ export const VERBS: readonly Verb[] = [
     name: 'config',
     arguments: '<action>',
     summary: 'check, print or document the configuration',
-    description: '`check` lists every error at once; `print` shows the merged result with secrets masked and where each value came from; `docs` prints the reference.',
+    description:
+      '`check` lists every error at once; `print` shows the merged result with secrets masked and where each value came from; `docs` prints the reference.',
     examples: [
       ['etcd-warden config check --config ./config.yaml', 'exit code 2 when something is wrong'],
       ['etcd-warden config print', 'what would be used, and why'],

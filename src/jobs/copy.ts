@@ -1,11 +1,14 @@
 /** Completes copies: from whichever store has a backup whole to one that lacks it. SHA-256 is checked on the way, the manifest comes last. */
 import { join } from 'node:path';
 import { createSpool } from '../archive/spool.ts';
+import { retentionView } from '../catalog/retention-view.ts';
 import type { Backup, Catalog } from '../catalog/types.ts';
+import type { RetentionConfig } from '../config/types.ts';
 import { asError, WardenError } from '../errors.ts';
 import { dataKey, manifestKey } from '../format/keys.ts';
 import { encodeManifest } from '../format/manifest.ts';
 import { temporaryName } from '../store/temporary.ts';
+import { wouldKeep } from '../retention/apply.ts';
 import type { Store } from '../store/types.ts';
 import { spoolFolder } from './backup/spool-folder.ts';
 import type { JobContext } from './types.ts';
@@ -19,9 +22,22 @@ export interface CopyLine {
   readonly error?: { readonly code: string; readonly message: string };
 }
 
-/** Backups that a store lacks, of those that are meant for it (or of all, when the caller names the destination itself). */
-export function missingOn(catalog: Catalog, store: string, meant: 'intended' | 'all'): Backup[] {
-  return catalog.backups.filter((backup) => (meant === 'all' || backup.manifest.stores.includes(store)) && !isWhole(backup, store) && sourcesOf(backup).length > 0);
+/** Backups that a store lacks, and of which another one has a whole copy. */
+export function missingOn(catalog: Catalog, store: string): Backup[] {
+  return catalog.backups.filter((backup) => !isWhole(backup, store) && sourcesOf(backup).length > 0);
+}
+
+/**
+ * Those of them that are meant for the store and that retention would leave there: what the next prune removes again need not be copied, or the two
+ * would go on for ever where another store keeps a backup longer (object lock).
+ */
+export function owedTo(catalog: Catalog, store: string, policy: RetentionConfig, now: Date): Backup[] {
+  const input = { ...retentionView(catalog, store), policy, nowMs: now.getTime() };
+  return missingOn(catalog, store).filter(
+    ({ id, timeMs, manifest, suspect }) =>
+      manifest.stores.includes(store) &&
+      wouldKeep(input, { id, timeMs, lineage: manifest.lineage, verified: true, suspect: suspect !== undefined }),
+  );
 }
 
 /** Whether the store holds manifest and data of it. */
@@ -29,15 +45,22 @@ export function isWhole(backup: Backup, store: string): boolean {
   return backup.copies.some((copy) => copy.store === store && copy.manifest === 'present' && copy.data === 'present');
 }
 
+/** The copies that are known to be good first: one whose check cannot be read may be any. */
 function sourcesOf(backup: Backup): string[] {
-  return backup.copies.filter((copy) => copy.manifest === 'present' && copy.data === 'present' && copy.check?.outcome !== 'failed').map((copy) => copy.store);
+  const whole = backup.copies.filter((copy) => copy.manifest === 'present' && copy.data === 'present' && copy.check?.outcome !== 'failed');
+  return [...whole.filter((copy) => copy.verified), ...whole.filter((copy) => !copy.verified)].map((copy) => copy.store);
 }
 
 /**
  * Copies one backup. A source that turns out bad is passed over for the next.
  * @throws WardenError when no source could deliver it whole, or the destination did not take it
  */
-export async function copyBackup(backup: Backup, stores: readonly Store[], to: Store, context: Pick<JobContext, 'config' | 'signal' | 'logger' | 'progress'>): Promise<CopyLine> {
+export async function copyBackup(
+  backup: Backup,
+  stores: readonly Store[],
+  to: Store,
+  context: Pick<JobContext, 'config' | 'signal' | 'logger' | 'progress'>,
+): Promise<CopyLine> {
   const failures: WardenError[] = [];
   for (const name of sourcesOf(backup)) {
     const from = stores.find((store) => store.name === name);
@@ -55,10 +78,18 @@ export async function copyBackup(backup: Backup, stores: readonly Store[], to: S
     }
   }
   const last = failures.at(-1);
-  throw last ?? new WardenError('nothing-found', `no other store holds ${backup.id} whole`, { hint: 'see `etcd-warden show` for where its copies are' });
+  throw (
+    last ??
+    new WardenError('nothing-found', `no other store holds ${backup.id} whole`, { hint: 'see `etcd-warden show` for where its copies are' })
+  );
 }
 
-async function copyData(backup: Backup, from: Store, to: Store, context: Pick<JobContext, 'config' | 'signal' | 'progress'>): Promise<void> {
+async function copyData(
+  backup: Backup,
+  from: Store,
+  to: Store,
+  context: Pick<JobContext, 'config' | 'signal' | 'progress'>,
+): Promise<void> {
   const { manifest } = backup;
   const key = dataKey(manifest.cluster, manifest.id, manifest.stored.encryption);
   const there = await to.head(key, { signal: context.signal });
@@ -81,14 +112,23 @@ async function copyData(backup: Backup, from: Store, to: Store, context: Pick<Jo
     for await (const block of from.stream(key, { signal })) {
       await spool.append([block]);
       bytes += block.length;
-      context.progress({ step: 'copy', message: `copying ${manifest.id} from ${from.name} to ${to.name}`, bytes, totalBytes: manifest.stored.bytes });
+      context.progress({
+        step: 'copy',
+        message: `copying ${manifest.id} from ${from.name} to ${to.name}`,
+        bytes,
+        totalBytes: manifest.stored.bytes,
+      });
     }
     const figures = spool.end();
     await spool.sync();
     if (figures.length !== manifest.stored.bytes || figures.sha256 !== manifest.stored.sha256) {
-      throw new WardenError('verification-failed', `${from.name} delivered ${figures.length} bytes of ${key} with SHA-256 ${figures.sha256}, the manifest says ${manifest.stored.bytes} and ${manifest.stored.sha256}`, {
-        hint: `verify the copies: etcd-warden verify ${manifest.id}`,
-      });
+      throw new WardenError(
+        'verification-failed',
+        `${from.name} delivered ${figures.length} bytes of ${key} with SHA-256 ${figures.sha256}, the manifest says ${manifest.stored.bytes} and ${manifest.stored.sha256}`,
+        {
+          hint: `verify the copies: etcd-warden verify ${manifest.id}`,
+        },
+      );
     }
     accepted.resolve();
     await upload;

@@ -1,4 +1,5 @@
 /** Retention, store by store: reads the catalogue, asks the policy, removes what it names, reports every line. */
+import type { CatalogCache } from '../catalog/cache.ts';
 import { removeBackup } from '../catalog/remove.ts';
 import { readCatalog } from '../catalog/read.ts';
 import { retentionView } from '../catalog/retention-view.ts';
@@ -31,10 +32,13 @@ export async function pruneCluster(
   stores: readonly Store[],
   cluster: string,
   policy: RetentionConfig,
-  options: { readonly dryRun: boolean },
+  options: { readonly dryRun: boolean; readonly cache?: CatalogCache },
   context: Pick<JobContext, 'signal' | 'logger' | 'now' | 'progress'>,
 ): Promise<PruneResult> {
-  const catalog = await readCatalog(stores, cluster, { signal: context.signal });
+  const catalog = await readCatalog(stores, cluster, {
+    signal: context.signal,
+    ...(options.cache === undefined ? {} : { cache: options.cache }),
+  });
   const skipped = catalog.unreachable.map((entry) => ({ store: entry.store, message: entry.error.message }));
   const lines: PruneLine[] = [];
   crashPoint('before-retention');
@@ -54,7 +58,13 @@ export function verdictsOn(catalog: Catalog, store: string, policy: RetentionCon
   return applyRetention({ ...retentionView(catalog, store), policy, nowMs: now.getTime() });
 }
 
-async function carryOut(verdict: RetentionVerdict, store: Store, catalog: Catalog, dryRun: boolean, context: Pick<JobContext, 'signal' | 'logger' | 'progress'>): Promise<PruneLine> {
+async function carryOut(
+  verdict: RetentionVerdict,
+  store: Store,
+  catalog: Catalog,
+  dryRun: boolean,
+  context: Pick<JobContext, 'signal' | 'logger' | 'progress'>,
+): Promise<PruneLine> {
   const line = { ...verdict, store: store.name };
   if (verdict.action === 'keep') return { ...line, outcome: 'kept' };
   if (dryRun) return { ...line, outcome: 'would-remove' };

@@ -1,7 +1,7 @@
 /** Carries out one job, in this process or in a child of the daemon. The verbs of the command line use the same functions. */
 import { identityFor } from './identity.ts';
-import { loadCatalog } from './catalog.ts';
-import { copyBackup, missingOn, type CopyLine } from './copy.ts';
+import { catalogCache, loadCatalog } from './catalog.ts';
+import { copyBackup, owedTo, type CopyLine } from './copy.ts';
 import { pruneCluster, type PruneResult } from './prune.ts';
 import { clusterOf, withStores } from './stores.ts';
 import { sweepStores, type SweepResult } from './sweep.ts';
@@ -25,7 +25,7 @@ export async function runJob(job: JobRequest, context: JobContext): Promise<JobR
       return copyMissing(job.request.cluster, context);
     case 'survey': {
       const cluster = clusterOf(context.config, job.request.cluster);
-      return withStores(context.config, cluster.backup.stores, context.logger, (stores) => surveyStores(stores, cluster.name, context));
+      return withStores(context.config, cluster.backup.stores, context.logger, (stores) => surveyStores(stores, cluster, context));
     }
     case 'sweep': {
       const cluster = clusterOf(context.config, job.request.cluster);
@@ -39,7 +39,7 @@ export async function runJob(job: JobRequest, context: JobContext): Promise<JobR
 async function prune(request: { readonly cluster: string; readonly dryRun: boolean }, context: JobContext): Promise<PruneResult> {
   const cluster = clusterOf(context.config, request.cluster);
   return withStores(context.config, cluster.backup.stores, context.logger, (stores) =>
-    pruneCluster(stores, cluster.name, cluster.retention, { dryRun: request.dryRun }, context),
+    pruneCluster(stores, cluster.name, cluster.retention, { dryRun: request.dryRun, cache: catalogCache(context.config) }, context),
   );
 }
 
@@ -51,8 +51,10 @@ async function copyMissing(name: string, context: JobContext): Promise<CopyLine[
     const lines: CopyLine[] = [];
     for (const to of stores) {
       if (catalog.unreachable.some((entry) => entry.store === to.name)) continue;
-      for (const backup of missingOn(catalog, to.name, 'intended')) {
-        lines.push(await copyBackup(backup, stores, to, context).catch((thrown: unknown) => failedCopy(backup.id, to.name, thrown, context.signal)));
+      for (const backup of owedTo(catalog, to.name, cluster.retention, context.now())) {
+        lines.push(
+          await copyBackup(backup, stores, to, context).catch((thrown: unknown) => failedCopy(backup.id, to.name, thrown, context.signal)),
+        );
       }
     }
     return lines;
@@ -62,7 +64,14 @@ async function copyMissing(name: string, context: JobContext): Promise<CopyLine[
 function failedCopy(id: string, to: string, thrown: unknown, signal: AbortSignal): CopyLine {
   signal.throwIfAborted();
   const error = asError(thrown);
-  return { id, from: '', to, outcome: 'failed', bytes: 0, error: { code: error instanceof WardenError ? error.code : 'failed', message: error.message } };
+  return {
+    id,
+    from: '',
+    to,
+    outcome: 'failed',
+    bytes: 0,
+    error: { code: error instanceof WardenError ? error.code : 'failed', message: error.message },
+  };
 }
 
 async function verify(request: Extract<JobRequest, { verb: 'verify' }>['request'], context: JobContext): Promise<VerifyLine[]> {
@@ -72,8 +81,15 @@ async function verify(request: Extract<JobRequest, { verb: 'verify' }>['request'
     const catalog = await loadCatalog(stores, cluster.name, context.signal);
     const lines: VerifyLine[] = [];
     for (const store of stores) {
-      const here = catalog.backups.filter((backup) => backup.copies.some((copy) => copy.store === store.name && copy.manifest === 'present'));
-      const chosen = request.which === 'all' ? here : request.which === 'latest' ? here.slice(-1) : here.filter((backup) => request.which.includes(backup.id));
+      const here = catalog.backups.filter((backup) =>
+        backup.copies.some((copy) => copy.store === store.name && copy.manifest === 'present'),
+      );
+      const chosen =
+        request.which === 'all'
+          ? here
+          : request.which === 'latest'
+            ? here.slice(-1)
+            : here.filter((backup) => request.which.includes(backup.id));
       for (const backup of chosen) lines.push(await verifyCopy(backup, store, request.level, identities, context));
     }
     return lines;

@@ -41,17 +41,27 @@ export interface ClusterReport {
 export async function reportCluster(cluster: ClusterConfig, context: Pick<JobContext, 'signal' | 'logger'>): Promise<ClusterReport> {
   const access = accessOf(cluster);
   const view = await observeCluster(access, context);
-  const furthest = view.members.reduce((most, member) => (member.reachable && member.status.raftIndex > most ? member.status.raftIndex : most), 0n);
+  const furthest = view.members.reduce(
+    (most, member) => (member.reachable && member.status.raftIndex > most ? member.status.raftIndex : most),
+    0n,
+  );
   const members = await Promise.all(view.members.map((member) => reportMember(member, view, access, furthest, context.signal)));
   return { cluster: cluster.name, clusterId: hex(view.clusterId), quorum: view.quorum, members, notes: view.notes };
 }
 
-async function reportMember(member: MemberView, view: ClusterView, access: ClusterAccess, furthest: bigint, signal: AbortSignal): Promise<MemberReport> {
+async function reportMember(
+  member: MemberView,
+  view: ClusterView,
+  access: ClusterAccess,
+  furthest: bigint,
+  signal: AbortSignal,
+): Promise<MemberReport> {
   if (!member.reachable) {
     return { ...UNKNOWN, endpoint: member.endpoint, name: member.name, role: 'unreachable', error: member.error.message };
   }
   const { status } = member;
-  const read = status.role === 'learner' || !view.quorum ? { ms: undefined, error: undefined } : await readLatency(access, member.endpoint, signal);
+  const read =
+    status.role === 'learner' || !view.quorum ? { ms: undefined, error: undefined } : await readLatency(access, member.endpoint, signal);
   return {
     endpoint: member.endpoint,
     name: status.name,
@@ -83,7 +93,11 @@ const UNKNOWN = {
   alarms: [],
 } as const;
 
-async function readLatency(access: ClusterAccess, endpoint: string, signal: AbortSignal): Promise<{ ms: number | undefined; error: string | undefined }> {
+async function readLatency(
+  access: ClusterAccess,
+  endpoint: string,
+  signal: AbortSignal,
+): Promise<{ ms: number | undefined; error: string | undefined }> {
   const client = new MemberClient(access, endpoint);
   try {
     return { ms: await client.linearizableRead(signal), error: undefined };
@@ -97,7 +111,9 @@ async function readLatency(access: ClusterAccess, endpoint: string, signal: Abor
 
 export interface Protection {
   /** Newest backup that counts as verified on at least one store. */
-  readonly latest: { readonly id: string; readonly time: string; readonly revision: string; readonly state: string; readonly stores: readonly string[] } | undefined;
+  readonly latest:
+    | { readonly id: string; readonly time: string; readonly revision: string; readonly state: string; readonly stores: readonly string[] }
+    | undefined;
   /** Start of the oldest one that is verified: how far back one can go. */
   readonly since: string | undefined;
   readonly backups: number;

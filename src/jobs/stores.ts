@@ -14,7 +14,9 @@ export async function openStores(config: Config, names: readonly string[], logge
   for (const name of names) {
     const settings = config.stores[name];
     if (settings === undefined) {
-      throw new WardenError('usage', `there is no store named ${name}`, { hint: `configured are: ${Object.keys(config.stores).join(', ') || 'none'}` });
+      throw new WardenError('usage', `there is no store named ${name}`, {
+        hint: `configured are: ${Object.keys(config.stores).join(', ') || 'none'}`,
+      });
     }
     stores.push(await openStore(settings, { logger }));
   }
@@ -22,7 +24,12 @@ export async function openStores(config: Config, names: readonly string[], logge
 }
 
 /** Runs `work` with the stores and closes them whatever happens. */
-export async function withStores<Result>(config: Config, names: readonly string[], logger: Logger, work: (stores: Store[]) => Promise<Result>): Promise<Result> {
+export async function withStores<Result>(
+  config: Config,
+  names: readonly string[],
+  logger: Logger,
+  work: (stores: Store[]) => Promise<Result>,
+): Promise<Result> {
   const stores = await openStores(config, names, logger);
   try {
     return await work(stores);
@@ -38,7 +45,9 @@ export async function withStores<Result>(config: Config, names: readonly string[
 export function clusterOf(config: Config, name: string): ClusterConfig {
   const cluster = config.clusters[name];
   if (cluster === undefined) {
-    throw new WardenError('usage', `there is no cluster named ${name}`, { hint: `configured are: ${Object.keys(config.clusters).join(', ') || 'none'}` });
+    throw new WardenError('usage', `there is no cluster named ${name}`, {
+      hint: `configured are: ${Object.keys(config.clusters).join(', ') || 'none'}`,
+    });
   }
   return cluster;
 }

@@ -1,35 +1,51 @@
 /** What the daemon needs to know of a cluster's backups, read in a child so that the daemon opens no store itself. */
-import { fileCache } from '../catalog/cache.ts';
 import { readCatalog } from '../catalog/read.ts';
 import type { Backup, Catalog } from '../catalog/types.ts';
+import type { ClusterConfig, RetentionConfig } from '../config/types.ts';
 import { WardenError } from '../errors.ts';
 import type { Store } from '../store/types.ts';
-import { join } from 'node:path';
-import { missingOn } from './copy.ts';
+import { catalogCache } from './catalog.ts';
+import { owedTo } from './copy.ts';
 import type { JobContext, SurveyedBackup, SurveyResult } from './types.ts';
 
 /** Manifests are immutable, so what was read once is kept in the state folder: a survey then lists, and reads only what is new. */
-export async function surveyStores(stores: readonly Store[], cluster: string, context: Pick<JobContext, 'config' | 'signal'>): Promise<SurveyResult> {
-  const cache = fileCache(join(context.config.stateDir, 'cache'));
-  return surveyOf(await readCatalog(stores, cluster, { signal: context.signal, cache }), stores.map((store) => store.name));
+export async function surveyStores(
+  stores: readonly Store[],
+  cluster: ClusterConfig,
+  context: Pick<JobContext, 'config' | 'signal' | 'now'>,
+): Promise<SurveyResult> {
+  const catalog = await readCatalog(stores, cluster.name, { signal: context.signal, cache: catalogCache(context.config) });
+  return surveyOf(
+    catalog,
+    stores.map((store) => store.name),
+    { policy: cluster.retention, now: context.now() },
+  );
 }
 
 /** Pure: the catalogue in figures. */
-export function surveyOf(catalog: Catalog, stores: readonly string[]): SurveyResult {
+export function surveyOf(
+  catalog: Catalog,
+  stores: readonly string[],
+  { policy, now }: { readonly policy: RetentionConfig; readonly now: Date },
+): SurveyResult {
   const count = (state: Backup['state']): number => catalog.backups.filter((backup) => backup.state === state).length;
   const newestWhere = (wanted: (backup: Backup) => boolean): SurveyedBackup | undefined => surveyed(catalog.backups.findLast(wanted));
   const last = catalog.generations.at(-1);
   return {
     backups: { complete: count('complete'), partial: count('partial'), damaged: count('damaged') },
     newest: newestWhere((backup) => backup.state !== 'damaged'),
-    newestComplete: newestWhere((backup) => backup.state === 'complete' && backup.manifest.stores.every((name) => isVerified(backup, name))),
+    newestComplete: newestWhere(
+      (backup) => backup.state === 'complete' && backup.manifest.stores.every((name) => isVerified(backup, name)),
+    ),
     stores: stores.map((store) => {
       const failed = catalog.unreachable.find((entry) => entry.store === store)?.error;
       return {
         store,
         newestVerifiedMs: catalog.backups.findLast((backup) => isVerified(backup, store))?.timeMs,
-        missing: failed === undefined ? missingOn(catalog, store, 'intended').length : 0,
-        ...(failed === undefined ? {} : { error: { code: failed instanceof WardenError ? failed.code : 'failed', message: failed.message } }),
+        missing: failed === undefined ? owedTo(catalog, store, policy, now).length : 0,
+        ...(failed === undefined
+          ? {}
+          : { error: { code: failed instanceof WardenError ? failed.code : 'failed', message: failed.message } }),
       };
     }),
     unaccepted: last === undefined || last.accepted ? undefined : { lineage: last.lineage, clusterId: last.clusterId },
@@ -43,5 +59,12 @@ function isVerified(backup: Backup, store: string): boolean {
 function surveyed(backup: Backup | undefined): SurveyedBackup | undefined {
   if (backup === undefined) return undefined;
   const { manifest } = backup;
-  return { id: backup.id, timeMs: backup.timeMs, revision: manifest.revision, plainBytes: manifest.plain.bytes, storedBytes: manifest.stored.bytes, suspect: backup.suspect };
+  return {
+    id: backup.id,
+    timeMs: backup.timeMs,
+    revision: manifest.revision,
+    plainBytes: manifest.plain.bytes,
+    storedBytes: manifest.stored.bytes,
+    suspect: backup.suspect,
+  };
 }

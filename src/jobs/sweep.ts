@@ -3,23 +3,32 @@ import { join } from 'node:path';
 import { readCatalog } from '../catalog/read.ts';
 import { sweepCluster } from '../catalog/sweep.ts';
 import { asError } from '../errors.ts';
+import { catalogCache } from './catalog.ts';
 import { sweepTemporaryFiles } from '../store/temporary.ts';
 import type { Store } from '../store/types.ts';
 import type { JobContext } from './types.ts';
 
 export interface SweepResult {
-  readonly removed: readonly { readonly store: string; readonly what: 'object' | 'temporary-file' | 'multipart-upload'; readonly name: string }[];
+  readonly removed: readonly {
+    readonly store: string;
+    readonly what: 'object' | 'temporary-file' | 'multipart-upload';
+    readonly name: string;
+  }[];
   readonly failed: readonly { readonly store: string; readonly message: string }[];
 }
 
 /** Sweeps every store of a cluster, and the spool folder of runs that had no local store. One store's failure does not stop the others. */
-export async function sweepStores(stores: readonly Store[], cluster: string, context: Pick<JobContext, 'config' | 'signal' | 'logger' | 'now'>): Promise<SweepResult> {
+export async function sweepStores(
+  stores: readonly Store[],
+  cluster: string,
+  context: Pick<JobContext, 'config' | 'signal' | 'logger' | 'now'>,
+): Promise<SweepResult> {
   const { signal } = context;
   const graceMs = context.config.daemon.sweepAgeMs;
   const now = context.now();
   const removed: SweepResult['removed'][number][] = [];
   const failed: SweepResult['failed'][number][] = [];
-  const catalog = await readCatalog(stores, cluster, { signal });
+  const catalog = await readCatalog(stores, cluster, { signal, cache: catalogCache(context.config) });
   for (const store of stores) {
     try {
       const swept = await sweepCluster(store, { catalog, graceMs, now, signal });

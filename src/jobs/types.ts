@@ -94,16 +94,33 @@ export type JobRequest =
   | { readonly verb: 'copy'; readonly request: { readonly cluster: string; readonly missing: true } }
   | { readonly verb: 'survey'; readonly request: { readonly cluster: string } }
   | { readonly verb: 'sweep'; readonly request: { readonly cluster: string } }
-  | { readonly verb: 'verify'; readonly request: { readonly cluster: string; readonly which: 'latest' | 'all' | readonly string[]; readonly level: 'stored' | 'content' } };
+  | {
+      readonly verb: 'verify';
+      readonly request: {
+        readonly cluster: string;
+        readonly which: 'latest' | 'all' | readonly string[];
+        readonly level: 'stored' | 'content';
+      };
+    };
 
 /** Sent by a child over IPC. */
 export type ChildMessage =
   | { readonly type: 'progress'; readonly event: ProgressEvent }
-  | { readonly type: 'log'; readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly fields: Readonly<Record<string, unknown>>; readonly message: string }
+  | {
+      readonly type: 'log';
+      readonly level: 'debug' | 'info' | 'warn' | 'error';
+      readonly fields: Readonly<Record<string, unknown>>;
+      readonly message: string;
+    }
   | { readonly type: 'result'; readonly result: unknown }
   | { readonly type: 'error'; readonly code: string; readonly message: string; readonly hint?: string | undefined };
 
 /** Sent by the daemon to the child: first the job, later perhaps `stop`. The configuration is what `packConfig` makes: secrets included, so it travels over IPC only. */
 export type ParentMessage =
-  | { readonly type: 'start'; readonly job: JobRequest; readonly configuration: string; readonly environment: Readonly<Record<string, string>> }
+  | {
+      readonly type: 'start';
+      readonly job: JobRequest;
+      readonly configuration: string;
+      readonly environment: Readonly<Record<string, string>>;
+    }
   | { readonly type: 'stop' };

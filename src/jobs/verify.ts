@@ -27,7 +27,13 @@ type VerifyContext = Pick<JobContext, 'signal' | 'logger' | 'progress' | 'now'>;
  * Verifies one backup on one store and writes the check object. `failed` means that the stored bytes are not what was written;
  * `inconclusive` that they could not be read to the end (store down, identity wrong), which says nothing about them.
  */
-export async function verifyCopy(backup: Backup, store: Store, level: VerifyLevel, identities: readonly string[] | undefined, context: VerifyContext): Promise<VerifyLine> {
+export async function verifyCopy(
+  backup: Backup,
+  store: Store,
+  level: VerifyLevel,
+  identities: readonly string[] | undefined,
+  context: VerifyContext,
+): Promise<VerifyLine> {
   const { manifest } = backup;
   const encrypted = manifest.stored.encryption === 'age';
   const done: VerifyLevel = encrypted && identities === undefined ? 'stored' : level;
@@ -35,28 +41,48 @@ export async function verifyCopy(backup: Backup, store: Store, level: VerifyLeve
   let result: Pick<VerifyLine, 'outcome' | 'reason'>;
   try {
     await readAgain(backup, store, done, identities, context);
-    result = done === level ? { outcome: 'ok' } : { outcome: 'ok', reason: 'encrypted, and no identity is configured: only the stored bytes were checked' };
+    result =
+      done === level
+        ? { outcome: 'ok' }
+        : { outcome: 'ok', reason: 'encrypted, and no identity is configured: only the stored bytes were checked' };
   } catch (thrown) {
     context.signal.throwIfAborted();
     const error = asError(thrown);
     const failed = error instanceof WardenError && PROVES_DAMAGE.has(error.code);
     result = { outcome: failed ? 'failed' : 'inconclusive', reason: error.message };
-    context.logger.error({ id: backup.id, store: store.name, level: done, err: error }, failed ? 'the backup is damaged' : 'the backup could not be verified');
+    context.logger.error(
+      { id: backup.id, store: store.name, level: done, err: error },
+      failed ? 'the backup is damaged' : 'the backup could not be verified',
+    );
   }
   await record({ ...line, ...result }, manifest.cluster, store, context);
   return { ...line, ...result };
 }
 
 /** Errors that say something about the bytes, not about the way to them. */
-const PROVES_DAMAGE: ReadonlySet<string> = new Set(['verification-failed', 'object-missing', 'not-seekable', 'frame-damaged', 'snapshot-hash-mismatch', 'snapshot-wrong-length']);
+const PROVES_DAMAGE: ReadonlySet<string> = new Set([
+  'verification-failed',
+  'object-missing',
+  'not-seekable',
+  'frame-damaged',
+  'snapshot-hash-mismatch',
+  'snapshot-wrong-length',
+]);
 
-async function readAgain(backup: Backup, store: Store, level: VerifyLevel, identities: readonly string[] | undefined, context: VerifyContext): Promise<void> {
+async function readAgain(
+  backup: Backup,
+  store: Store,
+  level: VerifyLevel,
+  identities: readonly string[] | undefined,
+  context: VerifyContext,
+): Promise<void> {
   const { manifest } = backup;
   const key = dataKey(manifest.cluster, manifest.id, manifest.stored.encryption);
   const options = {
     signal: context.signal,
     identities,
-    onProgress: (bytes: number): void => context.progress({ step: 'read', message: `reading ${manifest.id} on ${store.name}`, bytes, totalBytes: manifest.stored.bytes }),
+    onProgress: (bytes: number): void =>
+      context.progress({ step: 'read', message: `reading ${manifest.id} on ${store.name}`, bytes, totalBytes: manifest.stored.bytes }),
   };
   if (level === 'stored') {
     compareStored(await hashStored(store, key, options));
@@ -71,9 +97,15 @@ async function readAgain(backup: Backup, store: Store, level: VerifyLevel, ident
   }
 }
 
-function compare(what: string, read: { readonly bytes: number; readonly sha256: string }, written: { readonly bytes: number; readonly sha256: string }): void {
-  if (read.bytes !== written.bytes) throw new WardenError('verification-failed', `${what}: ${read.bytes} bytes, ${written.bytes} were written`, { hint: HINT });
-  if (read.sha256 !== written.sha256) throw new WardenError('verification-failed', `${what}: SHA-256 ${read.sha256}, ${written.sha256} was written`, { hint: HINT });
+function compare(
+  what: string,
+  read: { readonly bytes: number; readonly sha256: string },
+  written: { readonly bytes: number; readonly sha256: string },
+): void {
+  if (read.bytes !== written.bytes)
+    throw new WardenError('verification-failed', `${what}: ${read.bytes} bytes, ${written.bytes} were written`, { hint: HINT });
+  if (read.sha256 !== written.sha256)
+    throw new WardenError('verification-failed', `${what}: SHA-256 ${read.sha256}, ${written.sha256} was written`, { hint: HINT });
 }
 
 const HINT = 'this copy cannot be trusted; `etcd-warden copy` completes it from another store after it was deleted';

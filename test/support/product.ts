@@ -14,7 +14,13 @@ export interface ProductOptions {
   readonly folder: string;
   readonly cluster: Pick<Cluster, 'endpoints'>;
   /** Adds a store `s3` in this bucket. */
-  readonly s3?: { readonly gateway: Pick<Gateway, 'endpoint' | 'region' | 'accessKey' | 'secretKey'>; readonly bucket: string; readonly prefix?: string } | undefined;
+  readonly s3?:
+    | {
+        readonly gateway: Pick<Gateway, 'endpoint' | 'region' | 'accessKey' | 'secretKey'>;
+        readonly bucket: string;
+        readonly prefix?: string;
+      }
+    | undefined;
   /** Leave out the local store `disk`. */
   readonly noDisk?: boolean;
   /** Further keys of the cluster, of the S3 store and of the top level, as in a file. */
@@ -84,6 +90,7 @@ export function product(options: ProductOptions): Product {
     disk,
     progress,
     context,
-    backup: (request, changes) => runBackup({ cluster: 'main', prune: false, acceptCluster: false, onNewGeneration: 'refuse', ...request }, context(changes)),
+    backup: (request, changes) =>
+      runBackup({ cluster: 'main', prune: false, acceptCluster: false, onNewGeneration: 'refuse', ...request }, context(changes)),
   };
 }

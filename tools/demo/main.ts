@@ -56,7 +56,7 @@ async function perform(options: Options, folder: string, signal: AbortSignal, re
   releasers.push(() => daemon.stop());
   narrate(daemon);
   const first = await daemon.next('backup published');
-  say(`the manifest was written last: until then, nothing of ${first['id']} was visible`);
+  say(`the manifest was written last: until then, nothing of ${word(first, 'id')} was visible`);
   await daemon.next('backup removed');
 
   title('A member is killed; the next backup must not notice');
@@ -153,19 +153,24 @@ function narrate(daemon: DaemonProcess): void {
 function inWords(line: LogLine): string | undefined {
   switch (line.message) {
     case 'member chosen':
-      return `${line['role']} found: ${line['member']} at revision ${line['revision']}`;
+      return `${word(line, 'role')} found: ${word(line, 'member')} at revision ${word(line, 'revision')}`;
     case 'snapshot checked':
-      return `snapshot taken and checked: length and SHA-256 are right, revision ${line['revision']} read from the file (${kilobytes(line['bytes'])} in ${line['streamMs']} ms)`;
+      return `snapshot taken and checked: length and SHA-256 are right, revision ${word(line, 'revision')} read from the file (${kilobytes(line['bytes'])} in ${word(line, 'streamMs')} ms)`;
     case 'backup published':
-      return `published: ${line['id']}, ${kilobytes(line['storedBytes'])} stored, on every store it was meant for: ${line['outcome'] === 'complete' ? 'yes' : 'no'}`;
+      return `published: ${word(line, 'id')}, ${kilobytes(line['storedBytes'])} stored, on every store it was meant for: ${line['outcome'] === 'complete' ? 'yes' : 'no'}`;
     case 'backup removed':
-      return `pruned: ${line['id']} (${String(line['reasons'])})`;
+      return `pruned from ${word(line, 'store')}: ${word(line, 'id')} (${(line['reasons'] as readonly string[]).join('; ')})`;
     // At this pace a slot now and then finds the backup before it still at work; the daemon counts that, the story need not.
     case 'the slot is skipped: the backup before it is not finished':
       return undefined;
     default:
       return line.level === 'warn' || line.level === 'error' ? `the daemon says: ${line.message}` : undefined;
   }
+}
+
+function word(line: LogLine, field: string): string {
+  const value = line[field];
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : JSON.stringify(value);
 }
 
 function kilobytes(value: unknown): string {

@@ -22,7 +22,11 @@ export const BACKUP_COLUMNS: readonly Column<BackupRow>[] = [
   { title: 'STORES', value: ({ backup }) => storesOf(backup) },
   { title: 'VERIFIED', value: ({ backup }) => verifiedOf(backup) },
   { title: 'RETENTION', value: ({ retention }) => retention },
-  { title: 'LABEL', value: ({ backup }) => [backup.manifest.label, backup.held === undefined ? undefined : `held: ${backup.held}`].filter(Boolean).join('; ') },
+  {
+    title: 'LABEL',
+    value: ({ backup }) =>
+      [backup.manifest.label, backup.held === undefined ? undefined : `held: ${backup.held}`].filter(Boolean).join('; '),
+  },
 ];
 
 /** `3m`, `2h10m`: two units at most, because nobody reads an age to the second. */
@@ -75,7 +79,15 @@ export function backupJson(backup: Backup): Record<string, unknown> {
       manifest: copy.manifest,
       data: copy.data,
       verified: copy.verified,
-      check: copy.check === undefined ? null : { time: copy.check.time, level: copy.check.level ?? null, outcome: copy.check.outcome ?? null, reason: copy.check.reason ?? null },
+      check:
+        copy.check === undefined
+          ? null
+          : {
+              time: copy.check.time,
+              level: copy.check.level ?? null,
+              outcome: copy.check.outcome ?? null,
+              reason: copy.check.reason ?? null,
+            },
     })),
   };
 }
@@ -86,7 +98,9 @@ export function catalogRemarks(catalog: Catalog): string[] {
   for (const oddity of catalog.oddities) remarks.push(`${oddity.store}: ${oddity.key}: ${oddity.kind} (${oddity.detail})`);
   const unaccepted = catalog.generations.filter((generation) => !generation.accepted);
   for (const generation of unaccepted) {
-    remarks.push(`generation ${generation.lineage} (cluster ${generation.clusterId}, since ${generation.firstId}) is not accepted: nothing is pruned until \`etcd-warden accept-cluster\``);
+    remarks.push(
+      `generation ${generation.lineage} (cluster ${generation.clusterId}, since ${generation.firstId}) is not accepted: nothing is pruned until \`etcd-warden accept-cluster\``,
+    );
   }
   return remarks;
 }

@@ -5,7 +5,9 @@ import type { Output } from './terminal.ts';
 
 export interface Failure {
   readonly exitCode: number;
-  readonly json: { readonly error: { readonly code: string; readonly message: string; readonly hint?: string; readonly problems?: unknown } };
+  readonly json: {
+    readonly error: { readonly code: string; readonly message: string; readonly hint?: string; readonly problems?: unknown };
+  };
   readonly text: string;
 }
 
@@ -14,7 +16,8 @@ export function describeFailure(thrown: unknown): Failure {
   const known = error instanceof WardenError ? error : undefined;
   const code = known?.code ?? (error.name === 'AbortError' ? 'interrupted' : 'failed');
   const problems = (error as { problems?: unknown }).problems;
-  const cause = known !== undefined && error.cause instanceof Error && !error.message.includes(error.cause.message) ? ` (${error.cause.message})` : '';
+  const cause =
+    known !== undefined && error.cause instanceof Error && !error.message.includes(error.cause.message) ? ` (${error.cause.message})` : '';
   const lines = [`${error.message}${cause}`.split('\n').map(printable).join('\n')];
   if (known?.hint !== undefined) lines.push(`hint: ${printable(known.hint)}`);
   return {

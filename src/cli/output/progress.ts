@@ -54,7 +54,9 @@ export function describeProgress(event: ProgressEvent, elapsedMs: number): strin
   const what = printable(event.message ?? [event.step, event.subject].filter(Boolean).join(' '));
   if (event.bytes === undefined) return what;
   const rate = elapsedMs > 0 ? (event.bytes / elapsedMs) * 1000 : 0;
-  const parts = [event.totalBytes === undefined ? formatBytes(event.bytes) : `${formatBytes(event.bytes)} of ${formatBytes(event.totalBytes)}`];
+  const parts = [
+    event.totalBytes === undefined ? formatBytes(event.bytes) : `${formatBytes(event.bytes)} of ${formatBytes(event.totalBytes)}`,
+  ];
   if (rate > 0) parts.push(`${formatBytes(rate)}/s`);
   if (rate > 0 && event.totalBytes !== undefined && event.totalBytes > event.bytes) {
     parts.push(`${formatDurationShort(Math.ceil((event.totalBytes - event.bytes) / rate) * 1000)} left`);

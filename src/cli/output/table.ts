@@ -17,7 +17,14 @@ export function renderTable<Row>(columns: readonly Column<Row>[], rows: readonly
   const total = widths.reduce((sum, cell) => sum + cell + GAP.length, -GAP.length);
   if (total > width) return renderBlocks(columns, cells, width);
   const head = columns.map((column) => column.title);
-  return [head, ...cells].map((line) => line.map((cell, index) => pad(cell, widths[index] ?? 0, columns[index]?.align)).join(GAP).trimEnd()).join('\n');
+  return [head, ...cells]
+    .map((line) =>
+      line
+        .map((cell, index) => pad(cell, widths[index] ?? 0, columns[index]?.align))
+        .join(GAP)
+        .trimEnd(),
+    )
+    .join('\n');
 }
 
 /** Terminal escape sequences and control characters in names or labels must never reach a terminal; a tab or newline would break the table. */
@@ -30,9 +37,7 @@ const GAP = '  ';
 
 function renderBlocks<Row>(columns: readonly Column<Row>[], cells: readonly string[][], width: number): string {
   const label = Math.max(...columns.map((column) => visible(column.title)));
-  return cells
-    .map((line) => line.map((cell, index) => wrap(columns[index]?.title ?? '', cell, label, width)).join('\n'))
-    .join('\n\n');
+  return cells.map((line) => line.map((cell, index) => wrap(columns[index]?.title ?? '', cell, label, width)).join('\n')).join('\n\n');
 }
 
 function wrap(title: string, cell: string, label: number, width: number): string {

@@ -23,12 +23,18 @@ export async function run({ options, loaded, context }: Invocation): Promise<Ans
   );
   // Retention only after a backup that is whole: a partial one must not cost an older whole one.
   const prune = options['prune'] === true && result.outcome === 'complete' ? await pruneAfter(cluster, { loaded, context }) : undefined;
-  return { exitCode: exitCodeOf(result), json: { ...result, ...(prune === undefined ? {} : { prune }) }, text: backupText(result) + (prune === undefined ? '' : `\n${pruneText(prune, Infinity)}`) };
+  return {
+    exitCode: exitCodeOf(result),
+    json: { ...result, ...(prune === undefined ? {} : { prune }) },
+    text: backupText(result) + (prune === undefined ? '' : `\n${pruneText(prune, Infinity)}`),
+  };
 }
 
 async function pruneAfter(name: string, { loaded, context }: Pick<Invocation, 'loaded' | 'context'>): Promise<PruneResult> {
   const cluster = clusterOf(loaded.config, name);
-  return withStores(loaded.config, cluster.backup.stores, context.logger, (stores) => pruneCluster(stores, name, cluster.retention, { dryRun: false }, context));
+  return withStores(loaded.config, cluster.backup.stores, context.logger, (stores) =>
+    pruneCluster(stores, name, cluster.retention, { dryRun: false }, context),
+  );
 }
 
 /** 13 when the backup is suspect: it exists, but nobody should count on it unasked. */
@@ -43,7 +49,11 @@ function backupText(result: BackupResult): string {
     `  revision ${result.revision} from ${printable(result.member)} (${result.role}), ${formatBytes(result.plainBytes)} stored as ${formatBytes(result.storedBytes)} in ${formatDurationShort(result.durationMs)}`,
   ];
   for (const store of result.stores) {
-    lines.push(store.outcome === 'stored' ? `  ${store.store}: stored and confirmed` : `  ${store.store}: FAILED: ${printable(store.error?.message ?? 'no reason given')}`);
+    lines.push(
+      store.outcome === 'stored'
+        ? `  ${store.store}: stored and confirmed`
+        : `  ${store.store}: FAILED: ${printable(store.error?.message ?? 'no reason given')}`,
+    );
   }
   for (const warning of result.warnings) lines.push(`  warning: ${printable(warning.message)}`);
   if (result.newGeneration !== undefined) lines.push(`  a new generation begins: ${printable(result.newGeneration.reason)}`);

@@ -9,7 +9,10 @@ export async function run({ arguments: [action], loaded }: Invocation): Promise<
     case 'check': {
       const { file, clusters, stores } = loaded.config;
       const summary = { file: file ?? null, clusters: Object.keys(clusters), stores: Object.keys(stores) };
-      return { json: { ...summary, warnings: loaded.warnings }, text: `${file ?? 'no configuration file'}: sound; clusters: ${summary.clusters.join(', ')}; stores: ${summary.stores.join(', ') || 'none'}` };
+      return {
+        json: { ...summary, warnings: loaded.warnings },
+        text: `${file ?? 'no configuration file'}: sound; clusters: ${summary.clusters.join(', ')}; stores: ${summary.stores.join(', ') || 'none'}`,
+      };
     }
     case 'print':
       return { json: printedConfig(loaded), text: printConfig(loaded).trimEnd() };

@@ -3,17 +3,19 @@ import type { Backup } from '../../catalog/types.ts';
 import { formatBytes } from '../../config/units.ts';
 import { asError, WardenError } from '../../errors.ts';
 import { loadCatalog } from '../../jobs/catalog.ts';
-import { copyBackup, isWhole, missingOn, type CopyLine } from '../../jobs/copy.ts';
+import { copyBackup, isWhole, missingOn, owedTo, type CopyLine } from '../../jobs/copy.ts';
 import type { Store } from '../../store/types.ts';
 import { renderTable, type Column } from '../output/table.ts';
-import { readCluster, withCopyStores } from '../selection.ts';
+import { clusterSettings, readCluster, withCopyStores } from '../selection.ts';
 import type { Answer, Invocation } from '../verb.ts';
 
 export async function run(invocation: Invocation): Promise<Answer> {
   const { options, context, output } = invocation;
   const [id] = invocation.arguments;
   if ((id === undefined) === (options['missing'] !== true)) {
-    throw new WardenError('usage', 'name one backup, or say --missing', { hint: 'etcd-warden copy latest --to s3, or etcd-warden copy --missing --to s3' });
+    throw new WardenError('usage', 'name one backup, or say --missing', {
+      hint: 'etcd-warden copy latest --to s3, or etcd-warden copy --missing --to s3',
+    });
   }
   return withCopyStores(invocation, async (sources, destinations, explicit) => {
     const all = [...sources, ...destinations.filter((store) => !sources.some((other) => other.name === store.name))];
@@ -23,7 +25,10 @@ export async function run(invocation: Invocation): Promise<Answer> {
     for (const to of destinations) {
       const unreachable = catalog.unreachable.find((entry) => entry.store === to.name);
       if (unreachable !== undefined) throw unreachable.error;
-      for (const backup of id === undefined ? missingOn(catalog, to.name, explicit ? 'all' : 'intended') : [findBackup(catalog, id)]) {
+      // A destination that was named gets everything that it lacks; else each store what is owed to it.
+      const policy = clusterSettings(invocation.loaded, cluster)?.retention;
+      const missing = explicit || policy === undefined ? missingOn(catalog, to.name) : owedTo(catalog, to.name, policy, context.now());
+      for (const backup of id === undefined ? missing : [findBackup(catalog, id)]) {
         lines.push(await copyOne(backup, sources, to, context));
       }
     }
@@ -43,7 +48,14 @@ async function copyOne(backup: Backup, sources: readonly Store[], to: Store, con
   } catch (thrown) {
     context.signal.throwIfAborted();
     const error = asError(thrown);
-    return { id: backup.id, from: '', to: to.name, outcome: 'failed', bytes: 0, error: { code: error instanceof WardenError ? error.code : 'failed', message: error.message } };
+    return {
+      id: backup.id,
+      from: '',
+      to: to.name,
+      outcome: 'failed',
+      bytes: 0,
+      error: { code: error instanceof WardenError ? error.code : 'failed', message: error.message },
+    };
   }
 }
 

@@ -23,9 +23,16 @@ export async function run(invocation: Invocation): Promise<Answer> {
       nowMs: now.getTime(),
     }));
     const remarks = catalogRemarks(catalog);
-    const table = rows.length === 0 ? `no backups of ${cluster} in ${stores.map((store) => store.location).join(', ')}` : renderTable(BACKUP_COLUMNS, rows, output.width);
+    const table =
+      rows.length === 0
+        ? `no backups of ${cluster} in ${stores.map((store) => store.location).join(', ')}`
+        : renderTable(BACKUP_COLUMNS, rows, output.width);
     return {
-      json: { cluster, backups: catalog.backups.map((backup) => ({ ...backupJson(backup), retention: verdictsOf(backup.id, verdicts) })), ...catalogJson(catalog) },
+      json: {
+        cluster,
+        backups: catalog.backups.map((backup) => ({ ...backupJson(backup), retention: verdictsOf(backup.id, verdicts) })),
+        ...catalogJson(catalog),
+      },
       text: [table, ...remarks.map((remark) => `note: ${printable(remark)}`)].join('\n'),
     };
   });
@@ -40,13 +47,21 @@ export function catalogJson(catalog: Catalog): Record<string, unknown> {
   };
 }
 
-function verdictsOf(id: string, verdicts: ReadonlyMap<string, readonly RetentionVerdict[]>): { store: string; action: string; reasons: readonly string[] }[] {
-  return [...verdicts].flatMap(([store, lines]) => lines.filter((line) => line.id === id).map((line) => ({ store, action: line.action, reasons: line.reasons })));
+function verdictsOf(
+  id: string,
+  verdicts: ReadonlyMap<string, readonly RetentionVerdict[]>,
+): { store: string; action: string; reasons: readonly string[] }[] {
+  return [...verdicts].flatMap(([store, lines]) =>
+    lines.filter((line) => line.id === id).map((line) => ({ store, action: line.action, reasons: line.reasons })),
+  );
 }
 
 /** The same on every store in most cases: said once then. */
 function retentionWord(id: string, verdicts: ReadonlyMap<string, readonly RetentionVerdict[]>): string {
-  const found = verdictsOf(id, verdicts).map((verdict) => ({ store: verdict.store, text: `${verdict.action}: ${verdict.reasons[0] ?? ''}` }));
+  const found = verdictsOf(id, verdicts).map((verdict) => ({
+    store: verdict.store,
+    text: `${verdict.action}: ${verdict.reasons[0] ?? ''}`,
+  }));
   const texts = new Set(found.map((entry) => entry.text));
   return texts.size <= 1 ? (found[0]?.text ?? '') : found.map((entry) => `${entry.store} ${entry.text}`).join('; ');
 }

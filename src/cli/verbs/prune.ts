@@ -10,10 +10,16 @@ export async function run(invocation: Invocation): Promise<Answer> {
     const cluster = await readCluster(invocation, stores);
     const settings = clusterSettings(loaded, cluster);
     if (settings === undefined) {
-      throw new WardenError('usage', `cluster ${cluster} has no retention policy`, { hint: 'give --keep-last and the like, or name it in the configuration file' });
+      throw new WardenError('usage', `cluster ${cluster} has no retention policy`, {
+        hint: 'give --keep-last and the like, or name it in the configuration file',
+      });
     }
     const result = await pruneCluster(stores, cluster, settings.retention, { dryRun: options['dryRun'] === true }, context);
-    return { exitCode: result.lines.some((line) => line.outcome === 'failed') ? 1 : result.skipped.length > 0 ? 3 : 0, json: result, text: pruneText(result, output.width) };
+    return {
+      exitCode: result.lines.some((line) => line.outcome === 'failed') ? 1 : result.skipped.length > 0 ? 3 : 0,
+      json: result,
+      text: pruneText(result, output.width),
+    };
   });
 }
 
@@ -28,6 +34,7 @@ export function pruneText(result: PruneResult, width: number): string {
   const removed = result.lines.filter((line) => line.outcome === 'removed' || line.outcome === 'would-remove').length;
   const lines = result.lines.length === 0 ? [`no backups of ${result.cluster}`] : [renderTable(COLUMNS, result.lines, width)];
   lines.push(`${removed} of ${result.lines.length} ${result.dryRun ? 'would be removed' : 'removed'}`);
-  for (const skipped of result.skipped) lines.push(`nothing was removed: store ${skipped.store} could not be listed: ${printable(skipped.message)}`);
+  for (const skipped of result.skipped)
+    lines.push(`nothing was removed: store ${skipped.store} could not be listed: ${printable(skipped.message)}`);
   return lines.join('\n');
 }

@@ -12,6 +12,10 @@ export async function run(invocation: Invocation): Promise<Answer> {
     const backup = findBackup(catalog, invocation.arguments[0] ?? '');
     const { outcomes, releasedGeneration } = await releaseBackup(stores, catalog, backup, factContext(invocation));
     const also = releasedGeneration === undefined ? '' : `; its generation ${releasedGeneration} is released with it`;
-    return factAnswer({ id: backup.id, held: false, releasedGeneration: releasedGeneration ?? null }, `${backup.id} is released${also}`, outcomes);
+    return factAnswer(
+      { id: backup.id, held: false, releasedGeneration: releasedGeneration ?? null },
+      `${backup.id} is released${also}`,
+      outcomes,
+    );
   });
 }

@@ -18,7 +18,9 @@ export async function run(invocation: Invocation): Promise<Answer> {
 /** Nested plain data as indented `name: value` lines: everything that is known, nothing left out. */
 function describe(value: unknown, indent = ''): string[] {
   if (Array.isArray(value)) {
-    return value.flatMap((item: unknown) => (isNested(item) ? [`${indent}-`, ...describe(item, `${indent}  `)] : [`${indent}- ${scalar(item)}`]));
+    return value.flatMap((item: unknown) =>
+      isNested(item) ? [`${indent}-`, ...describe(item, `${indent}  `)] : [`${indent}- ${scalar(item)}`],
+    );
   }
   return Object.entries(value as Record<string, unknown>).flatMap(([name, item]) => {
     if (item === null || (Array.isArray(item) && item.length === 0)) return [`${indent}${name}: -`];

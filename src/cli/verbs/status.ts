@@ -15,18 +15,29 @@ export async function run({ loaded, context, output }: Invocation): Promise<Answ
   const cluster = clusterOf(loaded.config, chosenCluster(loaded));
   const [report, catalog] = await Promise.all([
     reportCluster(cluster, context).catch((error: unknown) => asError(error)),
-    withStores(loaded.config, cluster.backup.stores, context.logger, (stores) => loadCatalog(stores, cluster.name, context.signal)).catch((error: unknown) => asError(error)),
+    withStores(loaded.config, cluster.backup.stores, context.logger, (stores) => loadCatalog(stores, cluster.name, context.signal)).catch(
+      (error: unknown) => asError(error),
+    ),
   ]);
   context.signal.throwIfAborted();
-  const healthy = !(report instanceof Error) && !(catalog instanceof Error) && report.quorum && report.members.every((member) => member.error === undefined && member.alarms.length === 0);
+  const healthy =
+    !(report instanceof Error) &&
+    !(catalog instanceof Error) &&
+    report.quorum &&
+    report.members.every((member) => member.error === undefined && member.alarms.length === 0);
   return {
     exitCode: healthy ? 0 : 1,
     json: {
       cluster: cluster.name,
       etcd: report instanceof Error ? { error: report.message } : report,
-      protection: catalog instanceof Error ? { error: catalog.message } : { ...protectionOf(catalog), maxAgeMs: cluster.backup.maxAgeMs, ...catalogJson(catalog) },
+      protection:
+        catalog instanceof Error
+          ? { error: catalog.message }
+          : { ...protectionOf(catalog), maxAgeMs: cluster.backup.maxAgeMs, ...catalogJson(catalog) },
     },
-    text: [...clusterText(report, cluster.name, output.width), '', ...protectionText(catalog, cluster.backup.maxAgeMs, context.now())].join('\n'),
+    text: [...clusterText(report, cluster.name, output.width), '', ...protectionText(catalog, cluster.backup.maxAgeMs, context.now())].join(
+      '\n',
+    ),
   };
 }
 
@@ -40,7 +51,11 @@ const COLUMNS: readonly Column<MemberReport>[] = [
   { title: 'REVISION', align: 'right', value: (member) => member.revision ?? '-' },
   { title: 'TERM', align: 'right', value: (member) => member.raftTerm ?? '-' },
   { title: 'LAG', align: 'right', value: (member) => member.raftLag ?? '-' },
-  { title: 'READ', align: 'right', value: (member) => (member.readLatencyMs === undefined ? '-' : formatDurationShort(Math.max(1, member.readLatencyMs))) },
+  {
+    title: 'READ',
+    align: 'right',
+    value: (member) => (member.readLatencyMs === undefined ? '-' : formatDurationShort(Math.max(1, member.readLatencyMs))),
+  },
   { title: 'ALARMS', value: (member) => member.alarms.join(' ') || '-' },
   { title: 'ERROR', value: (member) => member.error ?? '' },
 ];
@@ -61,7 +76,8 @@ function clusterText(report: ClusterReport | Error, name: string, width: number)
 function protectionText(catalog: Catalog | Error, maxAgeMs: number, now: Date): string[] {
   if (catalog instanceof Error) return [`backups: ${printable(catalog.message)}`];
   const protection: Protection = protectionOf(catalog);
-  if (protection.latest === undefined) return ['NOT PROTECTED: no verified backup', ...catalogRemarks(catalog).map((remark) => `note: ${printable(remark)}`)];
+  if (protection.latest === undefined)
+    return ['NOT PROTECTED: no verified backup', ...catalogRemarks(catalog).map((remark) => `note: ${printable(remark)}`)];
   const ageMs = now.getTime() - Date.parse(protection.latest.time);
   const late = ageMs > maxAgeMs ? `, OLDER than ${formatDurationShort(maxAgeMs)}` : '';
   return [

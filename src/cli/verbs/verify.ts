@@ -14,16 +14,23 @@ export async function run(invocation: Invocation): Promise<Answer> {
   const asked = levelOf(options['level']);
   return withReadStores(invocation, async (all) => {
     const stores = options['store'] === undefined ? all : all.filter((store) => store.name === options['store']);
-    if (stores.length === 0) throw new WardenError('usage', `there is no store named ${String(options['store'])}`, { hint: `there are: ${all.map((store) => store.name).join(', ')}` });
+    if (stores.length === 0)
+      throw new WardenError('usage', `there is no store named ${String(options['store'])}`, {
+        hint: `there are: ${all.map((store) => store.name).join(', ')}`,
+      });
     const cluster = await readCluster(invocation, all);
     const identities = await identityFor(clusterSettings(loaded, cluster));
     const catalog = await loadCatalog(stores, cluster, context.signal);
     const lines: VerifyLine[] = [];
     for (const store of stores) {
-      const here = catalog.backups.filter((backup) => backup.copies.some((copy) => copy.store === store.name && copy.manifest === 'present'));
-      for (const backup of chosen(invocation, catalog, here)) lines.push(await verifyCopy(backup, store, asked ?? 'content', identities, context));
+      const here = catalog.backups.filter((backup) =>
+        backup.copies.some((copy) => copy.store === store.name && copy.manifest === 'present'),
+      );
+      for (const backup of chosen(invocation, catalog, here))
+        lines.push(await verifyCopy(backup, store, asked ?? 'content', identities, context));
     }
-    if (lines.length === 0) throw new WardenError('nothing-found', `there is no backup of ${cluster} to verify`, { hint: 'see `etcd-warden list`' });
+    if (lines.length === 0)
+      throw new WardenError('nothing-found', `there is no backup of ${cluster} to verify`, { hint: 'see `etcd-warden list`' });
     return { exitCode: exitCodeOf(lines, asked), json: { cluster, results: lines }, text: renderTable(COLUMNS, lines, output.width) };
   });
 

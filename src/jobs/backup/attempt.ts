@@ -145,6 +145,10 @@ async function upload(
     const error = asError(thrown);
     const code = error instanceof WardenError ? error.code : 'failed';
     if (!signal.aborted) options.logger.error({ store: store.name, code, err: error }, 'the store did not take the backup');
-    return { store: store.name, outcome: 'failed', error: { code, message: error.message, ...(error instanceof WardenError ? { hint: error.hint } : {}) } };
+    return {
+      store: store.name,
+      outcome: 'failed',
+      error: { code, message: error.message, ...(error instanceof WardenError ? { hint: error.hint } : {}) },
+    };
   }
 }

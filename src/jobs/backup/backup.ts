@@ -45,12 +45,17 @@ export async function runBackup(request: BackupRequest, context: JobContext): Pr
   const signal = AbortSignal.any([context.signal, deadline]);
   return withStores(context.config, cluster.backup.stores, context.logger, async (stores) => {
     const access = accessOf(cluster);
-    const coordination = cluster.coordinate ? openCoordination(access, { keyPrefix: cluster.keyPrefix, logger: context.logger }) : undefined;
+    const coordination = cluster.coordinate
+      ? openCoordination(access, { keyPrefix: cluster.keyPrefix, logger: context.logger })
+      : undefined;
     try {
       return await new BackupRun(request, cluster, access, stores, coordination, { ...context, signal }).run();
     } catch (error) {
       if (deadline.aborted && !context.signal.aborted) {
-        throw new WardenError('timeout', `the backup of ${cluster.name} was not done after ${cluster.backup.timeoutMs / 1000} s`, { hint: 'raise backup.timeout, or look for what is slow in the log', cause: error });
+        throw new WardenError('timeout', `the backup of ${cluster.name} was not done after ${cluster.backup.timeoutMs / 1000} s`, {
+          hint: 'raise backup.timeout, or look for what is slow in the log',
+          cause: error,
+        });
       }
       throw error;
     } finally {
@@ -71,7 +76,14 @@ class BackupRun {
   readonly #startedAt: Date;
   readonly #started = performance.now();
 
-  constructor(request: BackupRequest, cluster: ClusterConfig, access: ClusterAccess, stores: readonly Store[], coordination: Coordination | undefined, context: JobContext) {
+  constructor(
+    request: BackupRequest,
+    cluster: ClusterConfig,
+    access: ClusterAccess,
+    stores: readonly Store[],
+    coordination: Coordination | undefined,
+    context: JobContext,
+  ) {
     this.#request = request;
     this.#cluster = cluster;
     this.#access = access;
@@ -101,23 +113,49 @@ class BackupRun {
       const inner: JobContext = { ...this.#context, signal: AbortSignal.any([signal, exclusion.signal]) };
       return await this.#take(inner, view, candidates, usable, belonging);
     } finally {
-      await exclusion.release().catch((error: unknown) => logger.warn({ err: asError(error) }, 'the lock was not released; it ends with its lease'));
+      await exclusion
+        .release()
+        .catch((error: unknown) => logger.warn({ err: asError(error) }, 'the lock was not released; it ends with its lease'));
     }
   }
 
-  async #take(context: JobContext, view: ClusterView, candidates: readonly Candidate[], stores: readonly Store[], belonging: Belonging): Promise<BackupResult> {
+  async #take(
+    context: JobContext,
+    view: ClusterView,
+    candidates: readonly Candidate[],
+    stores: readonly Store[],
+    belonging: Belonging,
+  ): Promise<BackupResult> {
     const id = newId(this.#startedAt, randomBytes);
     const folder = await spoolFolder(stores, context.config.stateDir);
     const shared = await sharedDeviceWarning(folder, this.#cluster.dataDir);
     if (shared !== undefined) this.#warn('shared-device', shared);
     const ready = await this.#checkStores(stores, candidates, belonging);
-    const { candidate, attempt, mark, clusterIdAtEnd, markAfter } = await this.#stream(context, candidates, { id, folder, stores: ready, belonging });
+    const { candidate, attempt, mark, clusterIdAtEnd, markAfter } = await this.#stream(context, candidates, {
+      id,
+      folder,
+      stores: ready,
+      belonging,
+    });
     try {
       this.#checkRevision(attempt, candidate, view, belonging);
-      context.logger.info({ revision: String(attempt.head.revision), bytes: attempt.sealed.plainBytes, streamMs: Math.round(attempt.streamMs) }, 'snapshot checked');
-      const results = await confirmStored(attempt.stores, { ...attempt.sealed, key: this.#key(id), stores: ready, signal: context.signal, onWarning: (message) => this.#warn('store', message) });
+      context.logger.info(
+        { revision: String(attempt.head.revision), bytes: attempt.sealed.plainBytes, streamMs: Math.round(attempt.streamMs) },
+        'snapshot checked',
+      );
+      const results = await confirmStored(attempt.stores, {
+        ...attempt.sealed,
+        key: this.#key(id),
+        stores: ready,
+        signal: context.signal,
+        onWarning: (message) => this.#warn('store', message),
+      });
       if (!results.some((result) => result.outcome === 'stored')) throw this.#noStoreHasIt([...results, ...this.#failedEarly(ready)]);
-      if (clusterIdAtEnd !== candidate.status.clusterId) this.#warn('cluster-id-changed', `the cluster id changed during the stream, from ${hex(candidate.status.clusterId)} to ${hex(clusterIdAtEnd)}`);
+      if (clusterIdAtEnd !== candidate.status.clusterId)
+        this.#warn(
+          'cluster-id-changed',
+          `the cluster id changed during the stream, from ${hex(candidate.status.clusterId)} to ${hex(clusterIdAtEnd)}`,
+        );
       const manifest = composeManifest({
         id,
         cluster: this.#cluster.name,
@@ -143,15 +181,23 @@ class BackupRun {
   }
 
   /** Tries the members in order; a failed stream goes on with the next, everything else ends the run. */
-  async #stream(context: JobContext, candidates: readonly Candidate[], plan: { id: string; folder: string; stores: readonly Store[]; belonging: Belonging }) {
+  async #stream(
+    context: JobContext,
+    candidates: readonly Candidate[],
+    plan: { id: string; folder: string; stores: readonly Store[]; belonging: Belonging },
+  ) {
     const failures: string[] = [];
     for (const [index, candidate] of candidates.entries()) {
       const client = new MemberClient(this.#access, candidate.status.endpoint);
       try {
         const mark = { time: context.now().toISOString(), revision: String(candidate.status.revision) };
         for (const reason of candidate.secondRate) this.#warn('second-rate-member', reason);
-        if (candidate.status.alarms.some((alarm) => alarm.type === 'NOSPACE')) this.#warn('nospace-armed', 'a NOSPACE alarm is armed: the cluster refuses writes');
-        context.logger.info({ member: candidate.status.name, endpoint: candidate.status.endpoint, role: candidate.status.role, revision: mark.revision }, 'member chosen');
+        if (candidate.status.alarms.some((alarm) => alarm.type === 'NOSPACE'))
+          this.#warn('nospace-armed', 'a NOSPACE alarm is armed: the cluster refuses writes');
+        context.logger.info(
+          { member: candidate.status.name, endpoint: candidate.status.endpoint, role: candidate.status.role, revision: mark.revision },
+          'member chosen',
+        );
         const attempt = await attemptBackup({
           client,
           member: candidate.status.name || candidate.status.endpoint,
@@ -172,16 +218,26 @@ class BackupRun {
           this.#warn('member-gone', `${candidate.status.endpoint} did not answer after the stream: ${asError(error).message}`);
           return candidate.status;
         });
-        return { candidate, attempt, mark, clusterIdAtEnd: after.clusterId, markAfter: { time: context.now().toISOString(), revision: String(after.revision) } };
+        return {
+          candidate,
+          attempt,
+          mark,
+          clusterIdAtEnd: after.clusterId,
+          markAfter: { time: context.now().toISOString(), revision: String(after.revision) },
+        };
       } catch (error) {
         if (!(error instanceof StreamFailed)) throw error;
         failures.push(`${candidate.status.endpoint}: ${error.message}`);
         this.#warn('member-failed', `${candidate.status.name || candidate.status.endpoint} failed during the stream: ${error.message}`);
         if (index === candidates.length - 1) {
-          throw new WardenError(error.cause instanceof WardenError ? error.cause.code : 'failed', `no member delivered a whole snapshot: ${failures.join('; ')}`, {
-            hint: error.cause instanceof WardenError ? error.cause.hint : 'see `etcd-warden status`; nothing of this run is visible',
-            cause: error.cause,
-          });
+          throw new WardenError(
+            error.cause instanceof WardenError ? error.cause.code : 'failed',
+            `no member delivered a whole snapshot: ${failures.join('; ')}`,
+            {
+              hint: error.cause instanceof WardenError ? error.cause.hint : 'see `etcd-warden status`; nothing of this run is visible',
+              cause: error.cause,
+            },
+          );
         }
       } finally {
         client.close();
@@ -190,7 +246,13 @@ class BackupRun {
     throw new WardenError('failed', `no member of ${this.#cluster.name} can be asked for a snapshot`, { hint: 'see `etcd-warden status`' });
   }
 
-  async #publish(context: JobContext, manifest: Manifest, results: readonly StoreResult[], candidate: Candidate, belonging: Belonging): Promise<BackupResult> {
+  async #publish(
+    context: JobContext,
+    manifest: Manifest,
+    results: readonly StoreResult[],
+    candidate: Candidate,
+    belonging: Belonging,
+  ): Promise<BackupResult> {
     const { signal, logger } = context;
     if (belonging.opens !== undefined && this.#request.acceptCluster) {
       // Before the manifest: a crash in between leaves an acceptance of a lineage without backups, which means nothing.
@@ -222,7 +284,10 @@ class BackupRun {
       ...(manifest.suspect === undefined ? {} : { suspect: manifest.suspect }),
       ...(belonging.opens === undefined ? {} : { newGeneration: { lineage: manifest.lineage, reason: belonging.opens } }),
     };
-    logger.info({ id: result.id, revision: result.revision, outcome: result.outcome, storedBytes: result.storedBytes, durationMs: result.durationMs }, 'backup published');
+    logger.info(
+      { id: result.id, revision: result.revision, outcome: result.outcome, storedBytes: result.storedBytes, durationMs: result.durationMs },
+      'backup published',
+    );
     return result;
   }
 
@@ -266,7 +331,11 @@ class BackupRun {
       .map(([store, error]) => ({
         store,
         outcome: 'failed',
-        error: { code: error instanceof WardenError ? error.code : 'failed', message: error.message, ...(error instanceof WardenError ? { hint: error.hint } : {}) },
+        error: {
+          code: error instanceof WardenError ? error.code : 'failed',
+          message: error.message,
+          ...(error instanceof WardenError ? { hint: error.hint } : {}),
+        },
       }));
   }
 
@@ -275,19 +344,26 @@ class BackupRun {
     const sentence = results.map((result) => `${result.store}: ${result.error?.message ?? 'failed'}`).join('; ');
     const early = [...this.#early.values()].find((error) => error instanceof WardenError);
     const code = early instanceof WardenError ? early.code : 'failed';
-    return new WardenError(code, `no store took the backup: ${sentence}`, { hint: first?.hint ?? 'nothing of this run is visible; the next run tries again' });
+    return new WardenError(code, `no store took the backup: ${sentence}`, {
+      hint: first?.hint ?? 'nothing of this run is visible; the next run tries again',
+    });
   }
 
   /** A member that lags serves an old snapshot without a word (hazards 6.3): seen here, where the true revision is known. */
   #checkRevision(attempt: AttemptResult, candidate: Candidate, view: ClusterView, belonging: Belonging): void {
     const { revision } = attempt.head;
     if (revision < candidate.status.revision) {
-      throw new WardenError('verification-failed', `the snapshot of ${candidate.status.endpoint} holds revision ${revision}, but the member had shown ${candidate.status.revision} before`, {
-        hint: 'the member went back in time or its database is damaged; back up another one with --member',
-      });
+      throw new WardenError(
+        'verification-failed',
+        `the snapshot of ${candidate.status.endpoint} holds revision ${revision}, but the member had shown ${candidate.status.revision} before`,
+        {
+          hint: 'the member went back in time or its database is damaged; back up another one with --member',
+        },
+      );
     }
     const highest = seenOf(view).revision;
-    if (revision < highest) this.#warn('lagging-member', `the snapshot holds revision ${revision}, another member had shown ${highest} before`);
+    if (revision < highest)
+      this.#warn('lagging-member', `the snapshot holds revision ${revision}, another member had shown ${highest} before`);
     const parent = belonging.parent;
     if (parent !== undefined && revision < BigInt(parent.manifest.revision)) {
       this.#warn('older-than-last', `revision ${revision} is below ${parent.manifest.revision} of the last backup ${parent.id}`);
@@ -305,11 +381,26 @@ class BackupRun {
   }
 
   async #recordSlot(slot: string, id: string): Promise<void> {
-    await this.#coordination?.recordSlot(slot, id, this.#context.signal).catch((error: unknown) => this.#context.logger.warn({ err: asError(error) }, 'the slot was not recorded in etcd'));
+    await this.#coordination
+      ?.recordSlot(slot, id, this.#context.signal)
+      .catch((error: unknown) => this.#context.logger.warn({ err: asError(error) }, 'the slot was not recorded in etcd'));
   }
 
   #skipped(): BackupResult {
-    return { outcome: 'skipped', id: '', cluster: this.#cluster.name, revision: '', compactRevision: '', plainBytes: 0, storedBytes: 0, durationMs: 0, member: '', role: '', stores: [], warnings: this.#warnings };
+    return {
+      outcome: 'skipped',
+      id: '',
+      cluster: this.#cluster.name,
+      revision: '',
+      compactRevision: '',
+      plainBytes: 0,
+      storedBytes: 0,
+      durationMs: 0,
+      member: '',
+      role: '',
+      stores: [],
+      warnings: this.#warnings,
+    };
   }
 
   #key(id: string): string {

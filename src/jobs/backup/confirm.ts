@@ -15,18 +15,29 @@ export interface Expected {
 }
 
 /** @returns the results, with stores that hold something else turned into failures */
-export async function confirmStored(results: readonly (StoreResult & { readonly object?: StoredObject })[], expected: Expected): Promise<StoreResult[]> {
+export async function confirmStored(
+  results: readonly (StoreResult & { readonly object?: StoredObject })[],
+  expected: Expected,
+): Promise<StoreResult[]> {
   return Promise.all(
     results.map(async ({ object, ...result }): Promise<StoreResult> => {
       if (object === undefined) return result;
       try {
-        await confirm(object, expected, expected.stores.find((store) => store.name === result.store));
+        await confirm(
+          object,
+          expected,
+          expected.stores.find((store) => store.name === result.store),
+        );
         return result;
       } catch (thrown) {
         expected.signal.throwIfAborted();
         const error = asError(thrown);
         expected.onWarning(`${result.store}: ${error.message}`);
-        return { store: result.store, outcome: 'failed', error: { code: error instanceof WardenError ? error.code : 'failed', message: error.message } };
+        return {
+          store: result.store,
+          outcome: 'failed',
+          error: { code: error instanceof WardenError ? error.code : 'failed', message: error.message },
+        };
       }
     }),
   );
@@ -37,9 +48,12 @@ async function confirm(object: StoredObject, expected: Expected, store: Store | 
   if (object.crc32 !== expected.storedCrc32) throw differs(object.key, `CRC32 ${object.crc32}`, `CRC32 ${expected.storedCrc32}`);
   if (object.confirmed === 'checksum' || store === undefined) return;
   const read = await hashStored(store, object.key, { signal: expected.signal });
-  if (read.storedSha256 !== expected.storedSha256) throw differs(object.key, `SHA-256 ${read.storedSha256}`, `SHA-256 ${expected.storedSha256}`);
+  if (read.storedSha256 !== expected.storedSha256)
+    throw differs(object.key, `SHA-256 ${read.storedSha256}`, `SHA-256 ${expected.storedSha256}`);
 }
 
 function differs(key: string, found: string, written: string): WardenError {
-  return new WardenError('verification-failed', `${key} holds ${found}, ${written} were written`, { hint: 'the store changes what it is given; the object stays without a manifest and is swept later' });
+  return new WardenError('verification-failed', `${key} holds ${found}, ${written} were written`, {
+    hint: 'the store changes what it is given; the object stays without a manifest and is swept later',
+  });
 }

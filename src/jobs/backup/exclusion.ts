@@ -14,7 +14,10 @@ export interface Exclusion {
 }
 
 /** @throws WardenError `locked` when another process holds the lock */
-export async function exclude(coordination: Coordination | undefined, options: { readonly purpose: string; readonly signal: AbortSignal; readonly logger: Logger }): Promise<Exclusion> {
+export async function exclude(
+  coordination: Coordination | undefined,
+  options: { readonly purpose: string; readonly signal: AbortSignal; readonly logger: Logger },
+): Promise<Exclusion> {
   const stop = new AbortController();
   if (coordination === undefined) return { warnings: [], signal: stop.signal, release: async () => {} };
   const result: LockResult = await coordination.lock(options.purpose, options.signal);
@@ -33,7 +36,11 @@ export async function exclude(coordination: Coordination | undefined, options: {
       lock.onLost((heldByOther) => {
         options.logger.warn({ heldByOther }, 'the lock of the cluster was lost');
         if (heldByOther !== undefined) {
-          stop.abort(new WardenError('locked', `the lock of this cluster was lost and ${heldByOther} holds it now`, { hint: 'the other process goes on; nothing of this run is visible' }));
+          stop.abort(
+            new WardenError('locked', `the lock of this cluster was lost and ${heldByOther} holds it now`, {
+              hint: 'the other process goes on; nothing of this run is visible',
+            }),
+          );
         }
       });
       return { warnings: [], signal: stop.signal, release: () => lock.release() };

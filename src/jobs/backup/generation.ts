@@ -17,15 +17,26 @@ export interface Belonging {
 }
 
 /** @throws WardenError `refused` when a new generation was met and the caller wants to be asked first */
-export function belongsTo(catalog: Catalog, view: ClusterView, request: Pick<BackupRequest, 'cluster' | 'onNewGeneration' | 'acceptCluster'>, random: RandomBytes): Belonging {
+export function belongsTo(
+  catalog: Catalog,
+  view: ClusterView,
+  request: Pick<BackupRequest, 'cluster' | 'onNewGeneration' | 'acceptCluster'>,
+  random: RandomBytes,
+): Belonging {
   const seen = seenOf(view);
   const verdict = detectGeneration(catalog, seen);
   if (verdict.kind === 'first') return { lineage: newLineage(random), parent: undefined, opens: undefined, doubt: undefined };
-  if (verdict.kind === 'same') return { lineage: verdict.lineage, parent: byId(catalog, verdict.parent), opens: undefined, doubt: undefined };
+  if (verdict.kind === 'same')
+    return { lineage: verdict.lineage, parent: byId(catalog, verdict.parent), opens: undefined, doubt: undefined };
   const current = catalog.generations.at(-1);
   if (!view.quorum && current?.clusterId === seen.clusterId) {
     // Without quorum the members that are left may be the ones that lagged: on the worst night that must not refuse the last copy of the data.
-    return { lineage: verdict.previous, parent: newestOf(catalog, verdict.previous), opens: undefined, doubt: `${verdict.reason}; without quorum that may be a member that lags` };
+    return {
+      lineage: verdict.previous,
+      parent: newestOf(catalog, verdict.previous),
+      opens: undefined,
+      doubt: `${verdict.reason}; without quorum that may be a member that lags`,
+    };
   }
   if (request.onNewGeneration === 'refuse' && !request.acceptCluster) {
     throw new WardenError('refused', `cluster ${request.cluster} is not the one of the earlier backups: ${verdict.reason}`, {
@@ -37,9 +48,15 @@ export function belongsTo(catalog: Catalog, view: ClusterView, request: Pick<Bac
 
 /** The furthest that any member of the majority's cluster has got: one that lags is not a history that moved back. */
 export function seenOf(view: ClusterView): SeenCluster {
-  const statuses = view.members.flatMap((member): MemberStatus[] => (member.reachable && member.status.clusterId === view.clusterId ? [member.status] : []));
+  const statuses = view.members.flatMap((member): MemberStatus[] =>
+    member.reachable && member.status.clusterId === view.clusterId ? [member.status] : [],
+  );
   const most = (values: readonly bigint[]): bigint => values.reduce((a, b) => (a > b ? a : b), 0n);
-  return { clusterId: hex(view.clusterId), revision: most(statuses.map((status) => status.revision)), raftTerm: most(statuses.map((status) => status.raftTerm)) };
+  return {
+    clusterId: hex(view.clusterId),
+    revision: most(statuses.map((status) => status.revision)),
+    raftTerm: most(statuses.map((status) => status.raftTerm)),
+  };
 }
 
 function byId(catalog: Catalog, id: string): Backup | undefined {

@@ -13,7 +13,12 @@ import type { StoreResult } from '../types.ts';
  * manifest is completed by `copy --missing`, or swept after the grace period.
  * @returns the results with these failures in them
  */
-export async function publish(manifest: Manifest, stores: readonly Store[], results: readonly StoreResult[], options: { readonly signal: AbortSignal; readonly logger: Logger }): Promise<StoreResult[]> {
+export async function publish(
+  manifest: Manifest,
+  stores: readonly Store[],
+  results: readonly StoreResult[],
+  options: { readonly signal: AbortSignal; readonly logger: Logger },
+): Promise<StoreResult[]> {
   const body = encodeManifest(manifest);
   const key = manifestKey(manifest.cluster, manifest.id, manifest.revision);
   crashPoint('before-manifest');
@@ -28,7 +33,11 @@ export async function publish(manifest: Manifest, stores: readonly Store[], resu
         const error = asError(thrown);
         const code = error instanceof WardenError ? error.code : 'failed';
         options.logger.error({ store: store.name, code, err: error }, 'the manifest was not written');
-        return { store: result.store, outcome: 'failed', error: { code, message: error.message, ...(error instanceof WardenError ? { hint: error.hint } : {}) } };
+        return {
+          store: result.store,
+          outcome: 'failed',
+          error: { code, message: error.message, ...(error instanceof WardenError ? { hint: error.hint } : {}) },
+        };
       }
     }),
   );

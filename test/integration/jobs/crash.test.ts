@@ -4,7 +4,11 @@ import { join } from 'node:path';
 import { ListMultipartUploadsCommand } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { CRASH_POINTS, type CrashPoint } from '../../../src/crash-points.ts';
+import { readCatalog } from '../../../src/catalog/read.ts';
+import type { Catalog } from '../../../src/catalog/types.ts';
 import { runJob } from '../../../src/jobs/run.ts';
+import { withStores } from '../../../src/jobs/stores.ts';
+import type { VerifyLine } from '../../../src/jobs/verify.ts';
 import { startCluster, type Cluster } from '../../support/cluster.ts';
 import { startGateway, type Gateway } from '../../support/gateway.ts';
 import { product, type Product } from '../../support/product.ts';
@@ -12,11 +16,6 @@ import { runWarden } from '../../support/run-warden.ts';
 
 /** Points that a backup without retention never passes. */
 const OF_PRUNING: ReadonlySet<CrashPoint> = new Set(['before-retention', 'mid-prune']);
-
-interface Listed {
-  readonly backups: readonly { readonly id: string; readonly state: string; readonly copies: readonly { readonly store: string; readonly data: string; readonly manifest: string }[] }[];
-  readonly oddities: readonly unknown[];
-}
 
 let cluster: Cluster;
 let gateway: Gateway;
@@ -50,28 +49,35 @@ beforeEach(async () => {
 });
 
 describe('fault 18: kill -9', () => {
-  test.each(CRASH_POINTS.filter((point) => !OF_PRUNING.has(point)))('at %s leaves the whole backup or nothing visible, and the next start sweeps the rest', async (point) => {
-    const crashed = await runWarden(['backup', '--config', subject.configPath], { env: { ETCD_WARDEN_TEST: '1', ETCD_WARDEN_CRASH_AT: point } });
-    expect(crashed, crashed.stderr + crashed.stdout).toMatchObject({ signal: 'SIGKILL' });
-    await expectWholeOrNothing();
+  test.each(CRASH_POINTS.filter((point) => !OF_PRUNING.has(point)))(
+    'at %s leaves the whole backup or nothing visible, and the next start sweeps the rest',
+    async (point) => {
+      const crashed = await runWarden(['backup', '--config', subject.configPath], {
+        env: { ETCD_WARDEN_TEST: '1', ETCD_WARDEN_CRASH_AT: point },
+      });
+      expect(crashed, crashed.stderr + crashed.stdout).toMatchObject({ signal: 'SIGKILL' });
+      await expectWholeOrNothing();
 
-    const next = await runWarden(['backup', '--config', subject.configPath, '--json']);
-    expect(next.code, next.stderr + next.stdout).toBe(0);
-    await sweepUntilClean();
-    const listed = await expectWholeOrNothing();
-    expect(listed.backups.at(-1)).toMatchObject({ id: next.json<{ id: string }>().id, state: 'complete' });
-    expect(readdirSync(join(subject.disk, '.tmp'))).toEqual([]);
-    expect(await uploads()).toBe(0);
-  });
+      const next = await subject.backup();
+      await sweepUntilClean();
+      const listed = await expectWholeOrNothing();
+      expect(listed.backups.at(-1)).toMatchObject({ id: next.id, state: 'complete' });
+      expect(listed.oddities).toEqual([]);
+      expect(readdirSync(join(subject.disk, '.tmp'))).toEqual([]);
+      expect(await uploads()).toBe(0);
+    },
+  );
 
   test.each([...OF_PRUNING])('at %s removes a backup as a whole or not at all', async (point) => {
     await subject.backup();
     const second = await subject.backup();
-    const crashed = await runWarden(['prune', '--config', subject.configPath], { env: { ETCD_WARDEN_TEST: '1', ETCD_WARDEN_CRASH_AT: point } });
+    const crashed = await runWarden(['prune', '--config', subject.configPath], {
+      env: { ETCD_WARDEN_TEST: '1', ETCD_WARDEN_CRASH_AT: point },
+    });
     expect(crashed, crashed.stderr + crashed.stdout).toMatchObject({ signal: 'SIGKILL' });
     await expectNothingDamaged();
 
-    expect((await runWarden(['prune', '--config', subject.configPath])).code).toBe(0);
+    await runJob({ verb: 'prune', request: { cluster: 'main', dryRun: false } }, subject.context());
     await sweepUntilClean();
     const listed = await expectNothingDamaged();
     expect(listed.backups.map((backup) => backup.id)).toEqual([second.id]);
@@ -82,7 +88,13 @@ describe('fault 18: kill -9', () => {
 test('what a sweep did not make it never touches, however old', async () => {
   const { mkdirSync, utimesSync, writeFileSync } = await import('node:fs');
   await subject.backup();
-  const foreign = ['main/notes.txt', 'main/snapshot.db', 'main/20261122T100000123Z-k3f9qa.db.zst.part', 'other/20261122T100000123Z-k3f9qa.db.zst', '.tmp/upload-1'].map((name) => join(subject.disk, name));
+  const foreign = [
+    'main/notes.txt',
+    'main/snapshot.db',
+    'main/20261122T100000123Z-k3f9qa.db.zst.part',
+    'other/20261122T100000123Z-k3f9qa.db.zst',
+    '.tmp/upload-1',
+  ].map((name) => join(subject.disk, name));
   mkdirSync(join(subject.disk, 'other'));
   for (const path of foreign) {
     writeFileSync(path, 'mine');
@@ -92,27 +104,29 @@ test('what a sweep did not make it never touches, however old', async () => {
   expect(foreign.filter((path) => !existsSync(path))).toEqual([]);
 });
 
-/** Every backup that a store shows is whole there. */
-async function expectWholeOrNothing(): Promise<Listed> {
-  const listed = await list();
-  for (const backup of listed.backups) {
+/** Every backup that a store shows is whole there, to the last byte. */
+async function expectWholeOrNothing(): Promise<Catalog> {
+  const catalog = await read();
+  for (const backup of catalog.backups) {
     for (const copy of backup.copies.filter((each) => each.manifest === 'present')) expect(copy).toMatchObject({ data: 'present' });
-    const verified = await runWarden(['verify', backup.id, '--config', subject.configPath, '--json']);
-    expect(verified.code, verified.stdout).toBe(0);
   }
-  return listed;
+  const lines = (await runJob(
+    { verb: 'verify', request: { cluster: 'main', which: 'all', level: 'content' } },
+    subject.context(),
+  )) as readonly VerifyLine[];
+  for (const line of lines) expect(line).toMatchObject({ outcome: 'ok', level: 'content' });
+  return catalog;
 }
 
-async function expectNothingDamaged(): Promise<Listed> {
-  const listed = await list();
-  for (const backup of listed.backups) expect(backup.state).not.toBe('damaged');
-  return listed;
+async function expectNothingDamaged(): Promise<Catalog> {
+  const catalog = await read();
+  for (const backup of catalog.backups) expect(backup.state).not.toBe('damaged');
+  return catalog;
 }
 
-async function list(): Promise<Listed> {
-  const result = await runWarden(['list', '--config', subject.configPath, '--json']);
-  expect(result.code, result.stderr + result.stdout).toBe(0);
-  return result.json<Listed>();
+async function read(): Promise<Catalog> {
+  const { signal, logger } = subject.context();
+  return withStores(subject.config, ['disk', 's3'], logger, (stores) => readCatalog(stores, 'main', { signal }));
 }
 
 /** As the daemon does at its start, with a clock beyond the grace period instead of a wait for it. */
