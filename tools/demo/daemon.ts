@@ -36,7 +36,7 @@ export function startDaemon(configPath: string, signal: AbortSignal): DaemonProc
 
   function hear(text: string): void {
     const line = parse(text);
-    if (line !== undefined) for (const listener of [...listeners]) listener(line);
+    if (line !== undefined) for (const listener of listeners) listener(line);
   }
 
   return {

@@ -1,7 +1,9 @@
 import { formatBytes, formatDurationShort } from '../../config/units.ts';
+import { asError } from '../../errors.ts';
 import { runBackup } from '../../jobs/backup/backup.ts';
 import { pruneCluster, type PruneResult } from '../../jobs/prune.ts';
 import { clusterOf, withStores } from '../../jobs/stores.ts';
+import { sweepStores } from '../../jobs/sweep.ts';
 import type { BackupResult } from '../../jobs/types.ts';
 import { printable } from '../output/table.ts';
 import { chosenCluster, requireStore } from '../selection.ts';
@@ -11,6 +13,7 @@ import { pruneText } from './prune.ts';
 export async function run({ options, loaded, context }: Invocation): Promise<Answer> {
   const cluster = chosenCluster(loaded);
   requireStore(loaded, cluster);
+  await sweepBefore(cluster, { loaded, context });
   const result = await runBackup(
     {
       cluster,
@@ -28,6 +31,19 @@ export async function run({ options, loaded, context }: Invocation): Promise<Ans
     json: { ...result, ...(prune === undefined ? {} : { prune }) },
     text: backupText(result) + (prune === undefined ? '' : `\n${pruneText(prune, Infinity)}`),
   };
+}
+
+/**
+ * Where no daemon runs, nobody else cleans up: what a crashed run left goes before this one needs the room. Never a reason to have no backup.
+ */
+async function sweepBefore(name: string, { loaded, context }: Pick<Invocation, 'loaded' | 'context'>): Promise<void> {
+  const cluster = clusterOf(loaded.config, name);
+  try {
+    await withStores(loaded.config, cluster.backup.stores, context.logger, (stores) => sweepStores(stores, name, context));
+  } catch (error) {
+    context.signal.throwIfAborted();
+    context.logger.warn({ err: asError(error) }, 'what earlier runs left was not swept');
+  }
 }
 
 async function pruneAfter(name: string, { loaded, context }: Pick<Invocation, 'loaded' | 'context'>): Promise<PruneResult> {

@@ -33,5 +33,5 @@ function isNested(value: unknown): value is object {
 }
 
 function scalar(value: unknown): string {
-  return value === null ? '-' : printable(String(value));
+  return value === null ? '-' : printable(typeof value === 'string' ? value : JSON.stringify(value));
 }

@@ -44,7 +44,7 @@ export async function run(invocation: Invocation): Promise<Answer> {
 
 function levelOf(value: unknown): VerifyLevel | undefined {
   if (value === undefined || value === 'stored' || value === 'content') return value;
-  throw new WardenError('usage', `--level ${String(value)} is not known`, { hint: 'stored or content' });
+  throw new WardenError('usage', `--level ${JSON.stringify(value)} is not known`, { hint: 'stored or content' });
 }
 
 /** A level that was asked for and could not be reached for want of a key is not a success. */
