@@ -316,8 +316,9 @@ function commonFlags({ minor, tls, quotaBackendBytes, fsync = false, flags = [] 
   // 3.4 does not have the flag.
   if (!fsync && minor !== '3.4') common.push('--unsafe-no-fsync');
   if (tls !== undefined) {
-    common.push(`--cert-file=${tls.serverCertFile}`, `--key-file=${tls.serverKeyFile}`, `--trusted-ca-file=${tls.caFile}`);
-    if (tls.clientCertRequired === true) common.push('--client-cert-auth');
+    common.push(`--cert-file=${tls.serverCertFile}`, `--key-file=${tls.serverKeyFile}`);
+    // The CA alone would already make etcd demand a certificate of its clients.
+    if (tls.clientCertRequired === true) common.push(`--trusted-ca-file=${tls.caFile}`, '--client-cert-auth');
   }
   return [...common, ...flags];
 }

@@ -77,7 +77,7 @@ describe('the test cluster', () => {
       const server = { ...tls, serverCertFile: serverCertificate.certFile, serverKeyFile: serverCertificate.keyFile };
       await using cluster = await startCluster({ minor: '3.6', tls: server });
       const rpc = connect(cluster.endpoints[0]!, { tls: { caFile } });
-      return rpc
+      return await rpc
         .call('etcdserverpb.Maintenance/Status', Buffer.alloc(0), { timeoutMs: 3_000 })
         .then(
           () => 'accepted',
