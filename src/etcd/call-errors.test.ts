@@ -1,0 +1,84 @@
+import { status as Code } from '@grpc/grpc-js';
+import { expect, test } from 'vitest';
+import { explainCall, tokenRefused } from './call-errors.ts';
+
+function failure(code: number, details: string): Error {
+  return Object.assign(new Error(`${code} X: ${details}`), { code, details });
+}
+
+function explain(error: Error, user: string | undefined = 'backup') {
+  return explainCall(error, {
+    endpoint: 'https://10.0.0.1:2379',
+    method: 'Maintenance/Snapshot',
+    user,
+    signal: undefined,
+    deadlineMs: 5_000,
+  });
+}
+
+test.each([
+  // 3.4 and 3.5, then 3.6: the same refusals in two dialects.
+  [Code.UNKNOWN, 'auth: permission denied', 'permission-denied', 'user backup lacks the root role, which Snapshot needs'],
+  [Code.PERMISSION_DENIED, 'etcdserver: permission denied', 'permission-denied', 'user backup lacks the root role, which Snapshot needs'],
+  [Code.UNKNOWN, 'auth: invalid auth token', 'login-failed', 'refuses the token of user backup'],
+  [Code.UNAUTHENTICATED, 'etcdserver: invalid auth token', 'login-failed', 'refuses the token of user backup'],
+  [Code.INVALID_ARGUMENT, 'etcdserver: authentication failed, invalid user ID or password', 'login-failed', 'refuses user backup'],
+  [Code.UNAVAILABLE, 'etcdserver: no leader', 'no-quorum', 'no leader'],
+  [Code.UNAVAILABLE, 'etcdserver: request timed out', 'no-quorum', 'request timed out'],
+  [Code.RESOURCE_EXHAUSTED, 'etcdserver: mvcc: database space exceeded', 'no-space', 'space exceeded'],
+  [Code.DEADLINE_EXCEEDED, 'Deadline exceeded after 5s', 'timeout', 'did not answer within 5000 ms'],
+  [
+    Code.UNAVAILABLE,
+    'No connection established. Last error: connect ECONNREFUSED 10.0.0.1:2379. Resolution note: ',
+    'unreachable',
+    'connect ECONNREFUSED 10.0.0.1:2379',
+  ],
+  [
+    Code.UNAVAILABLE,
+    'No connection established. Last error: Error: certificate has expired. Resolution note: ',
+    'tls-failed',
+    'its certificate has expired',
+  ],
+  [Code.UNKNOWN, 'something new', 'etcd-failed', 'Maintenance/Snapshot at https://10.0.0.1:2379: something new'],
+])('%i %s is %s', (code, details, expected, sentence) => {
+  const explained = explain(failure(code, details));
+  expect(explained.code).toBe(expected);
+  expect(explained.message).toContain(sentence);
+});
+
+test('the errors of etcd3, which carry the code in their text alone, are read alike', () => {
+  expect(explain(new Error('4 DEADLINE_EXCEEDED: Deadline exceeded')).code).toBe('timeout');
+  expect(explain(new Error('14 UNAVAILABLE: No connection established. Last error: connect ECONNREFUSED')).code).toBe('unreachable');
+});
+
+test('a member that wants a user where none is configured says what to configure', () => {
+  const explained = explainCall(failure(Code.UNKNOWN, 'auth: user name is empty'), {
+    endpoint: 'http://a:1',
+    method: 'Maintenance/Snapshot',
+    user: undefined,
+    signal: undefined,
+    deadlineMs: undefined,
+  });
+  expect(explained).toMatchObject({ code: 'login-failed', hint: expect.stringContaining('client certificate') as string });
+});
+
+test.each([
+  'auth: invalid auth token',
+  'etcdserver: invalid auth token',
+  'auth: user name is empty',
+  'etcdserver: revision of auth store is old',
+  'auth: revision in header is old',
+])('a new token may cure %j', (text) => {
+  expect(tokenRefused(new Error(text))).toBe(true);
+});
+
+test('no new token cures a missing permission', () => {
+  expect(tokenRefused(new Error('auth: permission denied'))).toBe(false);
+});
+
+test('the reason of the abort decides between interrupted and timeout', () => {
+  const explainWith = (signal: AbortSignal) =>
+    explainCall(new Error('cancelled'), { endpoint: 'x', method: 'y', user: undefined, signal, deadlineMs: 1 }).code;
+  expect(explainWith(AbortSignal.abort())).toBe('interrupted');
+  expect(explainWith(AbortSignal.abort(new DOMException('late', 'TimeoutError')))).toBe('timeout');
+});
