@@ -22,7 +22,7 @@ export function createSpool(path: string, maxLength: number): TestSpool {
   let end: 'no' | 'finished' | Error = 'no';
 
   function wake(): void {
-    for (const check of [...waiting]) check();
+    for (const check of waiting) check();
   }
 
   function close(how: 'finished' | Error): void {

@@ -133,9 +133,11 @@ describe.each(Object.keys(USES) as S3Verb[])('%s', (verb) => {
   test.each(['reset-before', 'reset-after', 'stall', 'stall-after'] as const)(
     'fault 30: %s is tried again, and the result is right',
     async (action) => {
+      store = open({ requestTimeoutMs: 400 });
       const rule = proxy.fail({ verb, action });
       await USES[verb]!();
       expect(rule.hits).toBe(1);
+      store = open();
     },
   );
 
