@@ -100,8 +100,11 @@ export function decide(slots: Slots, memory: SlotMemory, at: Circumstances): Dec
   const lateMs = at.nowMs - due;
   const late = lateMs > PROMPT_MS;
   // A pending slot waits for its jitter by intention; it is not late for that.
-  if (next.pending === undefined && late && lateMs > at.catchUpMs)
-    return { ...done, missed: missed + 1, memory: markHandled(slots, next, due) };
+  if (next.pending === undefined && late && lateMs > at.catchUpMs) {
+    // Without a memory nobody can have missed it: the daemon is new here.
+    const wasExpected = memory.lastDueMs === undefined ? 0 : 1;
+    return { ...done, missed: missed + wasExpected, memory: markHandled(slots, next, due) };
+  }
 
   const pending = next.pending ?? { slotMs: due, startAtMs: (late ? at.nowMs : due) + jitter(slots, due, at) };
   if (at.nowMs < pending.startAtMs) return { ...done, memory: { ...next, pending }, wakeAtMs: Math.min(wakeAtMs, pending.startAtMs) };

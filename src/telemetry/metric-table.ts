@@ -66,7 +66,7 @@ export const METRICS = {
     type: 'counter',
     help: 'Failed attempts by error code.',
     labels: ['cluster', 'code'],
-    values: 'code: from the table of error codes',
+    values: 'code: docs/errors.md',
   },
   etcd_warden_backup_consecutive_failures: { type: 'gauge', help: 'Failed attempts since the last success.', labels: CLUSTER },
   etcd_warden_backup_duration_seconds: {
@@ -115,7 +115,7 @@ export const METRICS = {
     type: 'counter',
     help: 'Prunes that failed, by error code.',
     labels: ['cluster', 'code'],
-    values: 'code: from the table of error codes',
+    values: 'code: docs/errors.md',
   },
 
   etcd_warden_jobs_total: {

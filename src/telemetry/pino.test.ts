@@ -27,6 +27,16 @@ describe('logger', () => {
     });
   });
 
+  test('a field bound twice is written once, with its last value', () => {
+    const { lines, stream } = collect();
+    createLogger({ level: 'info', format: 'json', stream, environment: {} })
+      .child({ cluster: 'a', job: 'backup' })
+      .child({ cluster: 'b' })
+      .info({}, 'x');
+    expect(lines[0]!.match(/"cluster"/g)).toHaveLength(1);
+    expect(JSON.parse(lines[0]!)).toMatchObject({ cluster: 'b', job: 'backup' });
+  });
+
   test('an error is its code, sentence, hint and causes; never its stack or its other properties', () => {
     const { lines, stream } = collect();
     const cause = Object.assign(new Error('socket closed'), { code: 'ECONNRESET', config: { headers: { authorization: 'Bearer x' } } });

@@ -62,13 +62,15 @@ export function createLogger(options: LoggerOptions): Logger {
   return wrap(root);
 }
 
-function wrap(inner: pino.Logger): Logger {
+/** Children start from the root with all fields bound so far: pino would write a field that is bound twice twice, which is not JSON for everyone. */
+function wrap(root: pino.Logger, bound: Readonly<Record<string, unknown>> = {}): Logger {
+  const inner = root.child(fieldsForLog(bound));
   return {
     debug: (fields, message) => inner.debug(fieldsForLog(fields), message),
     info: (fields, message) => inner.info(fieldsForLog(fields), message),
     warn: (fields, message) => inner.warn(fieldsForLog(fields), message),
     error: (fields, message) => inner.error(fieldsForLog(fields), message),
-    child: (fields) => wrap(inner.child(fieldsForLog(fields))),
+    child: (fields) => wrap(root, { ...bound, ...fields }),
   };
 }
 
