@@ -2,7 +2,7 @@
  * A store in a folder. Bytes are synced before they get their name, the name is synced before anyone is told, and nothing is ever
  * overwritten. The root is made when the first thing is written to it, never by reading.
  */
-import { access, constants } from 'node:fs/promises';
+import { access, constants, open } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { LocalStoreConfig } from '../../config/types.ts';
 import { WardenError } from '../../errors.ts';
@@ -15,7 +15,7 @@ import { diskFull, freeBytes, localError } from './errors.ts';
 import { makeFolder, pathOf, resolveRoot } from './folders.ts';
 import { infoOf, walk } from './list.ts';
 import { readBlocks } from './read.ts';
-import { copySpool, isOwnSpool, linkSpool, writeSmall } from './write.ts';
+import { writeSmall, writeSpool } from './write.ts';
 
 /** The store of that configuration; touches nothing yet. */
 export function openLocalStore(config: LocalStoreConfig): Store {
@@ -66,12 +66,15 @@ export function openLocalStore(config: LocalStoreConfig): Store {
         options.accepted?.catch(() => {});
         source.finished.catch(() => {});
         options.signal.throwIfAborted();
-        const at = await root.forWriting();
-        const folder = join(at, TEMPORARY_FOLDER);
         validKey(key);
-        const spool = source.path.startsWith(`${join(path, TEMPORARY_FOLDER)}/`) ? join(at, source.path.slice(path.length)) : source.path;
-        if (await isOwnSpool(folder, spool)) return linkSpool(at, key, source, options);
-        return copySpool(at, folder, key, source, options);
+        // Opened before anything else: another store may publish this spool by a link and take its name away.
+        const spool = await open(source.path, constants.O_RDONLY | constants.O_NOFOLLOW);
+        try {
+          const at = await root.forWriting();
+          return await writeSpool(at, join(at, TEMPORARY_FOLDER), key, source, spool, options);
+        } finally {
+          await spool.close();
+        }
       }),
 
     get: (key, options) =>

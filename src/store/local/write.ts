@@ -1,6 +1,6 @@
 /** Writing objects: everything happens under a temporary name until the bytes are on the disk. */
 import { constants } from 'node:fs';
-import { lstat, open, unlink, type FileHandle } from 'node:fs/promises';
+import { lstat, open, realpath, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { crashPoint } from '../../crash-points.ts';
@@ -32,60 +32,48 @@ export async function writeSmall(root: string, folder: string, key: string, body
   return { key, size: body.length, crc32: crcHex(crc32(body)), confirmed: 'checksum' };
 }
 
-/** Publishes a spool that lies in our own folder by a hard link: no byte is copied. It is read back while it grows, so that what is counted is what the disk holds. */
-export async function linkSpool(root: string, key: string, source: GrowingFile, options: UploadOptions): Promise<StoredObject> {
-  await refuseExisting(root, key);
-  const handle = await open(source.path, constants.O_RDONLY | constants.O_NOFOLLOW);
-  try {
-    const { length, crc } = await follow(handle, source, options, undefined);
-    await sync(handle);
-    await confirmLength(handle, key, length);
-    await acceptance(options.accepted, options.signal);
-    await publish(root, source.path, key);
-    return { key, size: length, crc32: crc, confirmed: 'checksum' };
-  } finally {
-    await handle.close();
-  }
-}
-
-/** Copies a spool from another file system while it grows. */
-export async function copySpool(
+/** Writes a large object from an open spool: by a hard link where the spool lies in our own folder, else by a copy. The caller closes `spool`. */
+export async function writeSpool(
   root: string,
   folder: string,
   key: string,
   source: GrowingFile,
+  spool: FileHandle,
   options: UploadOptions,
 ): Promise<StoredObject> {
   await refuseExisting(root, key);
-  const from = await open(source.path, constants.O_RDONLY | constants.O_NOFOLLOW);
-  try {
-    const temporary = join(folder, temporaryName());
-    return await withTemporary(temporary, async (handle) => {
-      const { length, crc } = await follow(from, source, options, handle);
-      await sync(handle);
-      await confirmLength(handle, key, length);
-      await acceptance(options.accepted, options.signal);
-      await publish(root, temporary, key);
-      return { key, size: length, crc32: crc, confirmed: 'checksum' as const };
-    });
-  } finally {
-    await from.close();
-  }
+  if (await isOwnSpool(folder, source.path, spool)) return linkSpool(root, key, source, spool, options);
+  const temporary = join(folder, temporaryName());
+  return withTemporary(temporary, async (handle) => {
+    const stored = await follow(spool, key, source, options, handle);
+    await publish(root, temporary, key);
+    return stored;
+  });
+}
+
+/** No byte is copied. The spool is read back while it grows, so that what is confirmed is what the disk holds. */
+async function linkSpool(root: string, key: string, source: GrowingFile, spool: FileHandle, options: UploadOptions): Promise<StoredObject> {
+  const stored = await follow(spool, key, source, options, undefined);
+  await publish(root, source.path, key);
+  return stored;
 }
 
 /** Whether the spool can be linked: it lies in our own temporary folder, and nobody mounted anything in between. */
-export async function isOwnSpool(folder: string, path: string): Promise<boolean> {
-  if (dirname(path) !== folder) return false;
-  const [own, spool] = await Promise.all([lstat(folder), lstat(path)]);
-  return own.dev === spool.dev && spool.isFile();
+async function isOwnSpool(folder: string, path: string, spool: FileHandle): Promise<boolean> {
+  const holder = await realpath(dirname(path)).catch(() => undefined);
+  if (holder !== folder) return false;
+  const [own, opened] = await Promise.all([lstat(folder), spool.stat()]);
+  return own.dev === opened.dev && opened.isFile();
 }
 
+/** Reads the spool to its end, copies it if `to` is given, and returns when the bytes are durable and accepted. */
 async function follow(
   from: FileHandle,
+  key: string,
   source: GrowingFile,
   options: UploadOptions,
   to: FileHandle | undefined,
-): Promise<{ length: number; crc: string }> {
+): Promise<StoredObject> {
   const buffer = Buffer.allocUnsafeSlow(BLOCK);
   const state = nothingFollowed();
   const pace = startPace(options.maxRate ?? 0);
@@ -107,7 +95,10 @@ async function follow(
     await pace(bytes, options.signal);
   }
   await confirmWhole(source, state, options.signal);
-  return { length: state.length, crc: crcHex(state.crc32) };
+  await sync(to ?? from);
+  await confirmLength(to ?? from, key, state.length);
+  await acceptance(options.accepted, options.signal);
+  return { key, size: state.length, crc32: crcHex(state.crc32), confirmed: 'checksum' };
 }
 
 async function writeAll(handle: FileHandle, bytes: Buffer): Promise<void> {
