@@ -104,8 +104,9 @@ class BlockSealer implements Sealer {
 
   constructor(spool: Spool, options: SealIntoOptions) {
     this.spool = spool;
-    // The main thread hashes and reads the network meanwhile; a lane more than cores keeps the pool busy while it does.
-    const lanes = Math.min(BLOCKS - 2, availableParallelism() + 1);
+    // One lane more than cores keeps the thread pool busy while the main thread reads the network and hashes. The pool has four threads
+    // unless told otherwise, and one is for the disk; three lanes are more than 1 GB/s, which no member sends.
+    const lanes = Math.min(3, availableParallelism() + 1);
     this.#compressor = createFrameCompressor({ level: options.level ?? DEFAULT_LEVEL, lanes });
     this.#key = options.age?.key;
     this.#payload = this.#key === undefined ? undefined : createPayloadSealer(this.#key.payloadKey);
