@@ -2,15 +2,7 @@
  * One gRPC channel to one endpoint. Nothing here retries: a call that was answered late may have been carried out, and which calls may be
  * asked again is known only to the caller.
  */
-import {
-  type CallOptions,
-  type ChannelOptions,
-  Client,
-  type ClientReadableStream,
-  connectivityState,
-  credentials,
-  Metadata,
-} from '@grpc/grpc-js';
+import { type ChannelOptions, Client, connectivityState, credentials, Metadata } from '@grpc/grpc-js';
 import type { SecureContext } from 'node:tls';
 import { WardenError } from '../errors.ts';
 import { type Endpoint, hostAndPort } from './endpoint.ts';
@@ -92,28 +84,6 @@ export class Channel {
     });
   }
 
-  /** A stream without deadline: whoever reads it watches over its progress. It survives a change of the TLS files. */
-  stream<Request, Reply>(codec: Codec<Request, Reply>, request: Request, limits: CallLimits): ClientReadableStream<Reply> {
-    const client = this.#connected();
-    const options: CallOptions = {};
-    const call = client.makeServerStreamRequest(
-      codec.path,
-      (value: Request) => codec.encode(value),
-      (bytes: Buffer) => codec.decode(bytes),
-      request,
-      metadata(limits.token),
-      options,
-    );
-    const unwatch = this.#watch(client, limits, (error) => {
-      call.destroy(error);
-      call.cancel();
-    });
-    call.once('close', unwatch);
-    call.once('status', unwatch);
-    call.once('data', unwatch.dialled);
-    return call;
-  }
-
   close(): void {
     this.#client?.close();
     this.#client = undefined;
@@ -139,7 +109,7 @@ export class Channel {
   }
 
   /** Ends the call when the caller gives up, or when there is no connection after the dial timeout, which gRPC itself does not know. */
-  #watch(client: Client, limits: CallLimits, stop: (error: Error) => void): (() => void) & { dialled: () => void } {
+  #watch(client: Client, limits: CallLimits, stop: (error: Error) => void): () => void {
     const { signal, dialTimeoutMs } = limits;
     const onAbort = (): void => stop(new Error('stopped', { cause: signal?.reason }));
     signal?.addEventListener('abort', onAbort, { once: true });
@@ -147,13 +117,10 @@ export class Channel {
       if (client.getChannel().getConnectivityState(false) === connectivityState.READY) return;
       stop(new WardenError('unreachable', `no connection to ${this.#endpoint.url} within ${dialTimeoutMs} ms`));
     }, dialTimeoutMs);
-    return Object.assign(
-      () => {
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', onAbort);
-      },
-      { dialled: () => clearTimeout(timer) },
-    );
+    return () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    };
   }
 }
 

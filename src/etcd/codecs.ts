@@ -1,4 +1,4 @@
-/** The calls that are made to one member, by path and messages. Generated messages for all but the snapshot's answers. */
+/** The calls that are made to one member, by path and messages. Snapshot is not among them: see snapshot-call.ts. */
 import { create, type DescMessage, fromBinary, type MessageInitShape, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import type { Codec } from './channel.ts';
 import {
@@ -10,24 +10,15 @@ import {
   MemberListResponseSchema,
   RangeRequestSchema,
   RangeResponseSchema,
-  SnapshotRequestSchema,
   StatusRequestSchema,
   StatusResponseSchema,
 } from './proto/rpc_pb.ts';
-import { readSnapshotMessage } from './snapshot-message.ts';
-import type { SnapshotMessage } from './types.ts';
 
 export const STATUS = codec('Maintenance/Status', StatusRequestSchema, StatusResponseSchema);
 export const ALARM = codec('Maintenance/Alarm', AlarmRequestSchema, AlarmResponseSchema);
 export const MEMBER_LIST = codec('Cluster/MemberList', MemberListRequestSchema, MemberListResponseSchema);
 export const AUTHENTICATE = codec('Auth/Authenticate', AuthenticateRequestSchema, AuthenticateResponseSchema);
 export const RANGE = codec('KV/Range', RangeRequestSchema, RangeResponseSchema);
-
-export const SNAPSHOT: Codec<MessageInitShape<typeof SnapshotRequestSchema>, SnapshotMessage> = {
-  path: '/etcdserverpb.Maintenance/Snapshot',
-  encode: encoder(SnapshotRequestSchema),
-  decode: readSnapshotMessage,
-};
 
 function codec<Request extends DescMessage, Reply extends DescMessage>(
   method: string,

@@ -2,19 +2,17 @@
  * The calls to one particular member. Each has a deadline and a signal, none is repeated, but for one case: a token that the member refuses
  * is replaced once, because tokens expire, and a restarted member forgets them.
  */
-import type { ClientReadableStream } from '@grpc/grpc-js';
 import { WardenError } from '../errors.ts';
 import { explainCall, tokenRefused } from './call-errors.ts';
 import { Channel, type Codec } from './channel.ts';
-import { ALARM, MEMBER_LIST, RANGE, SNAPSHOT, STATUS } from './codecs.ts';
+import { ALARM, MEMBER_LIST, RANGE, STATUS } from './codecs.ts';
 import { type Credentials, credentialsOf } from './credentials.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { StatusResponse } from './proto/rpc_pb.ts';
+import { callSnapshot, SNAPSHOT_METHOD } from './snapshot-call.ts';
 import { snapshotBatches } from './snapshot-stream.ts';
 import type { Alarm, ClusterAccess, ListedMember, MemberList, MemberStatus, SnapshotMessage } from './types.ts';
 
-/** Measured: 1 MiB is enough for loopback; a link of 10 Gbit/s and 5 ms needs 6 MiB. */
-const SNAPSHOT_WINDOW = 8 * 1024 * 1024;
 /** Member lists and statuses are small; this only keeps a broken server from filling the memory. */
 const MAX_REPLY = 64 * 1024 * 1024;
 
@@ -30,7 +28,6 @@ export class MemberClient {
   readonly #address: Endpoint;
   readonly #credentials: Credentials;
   readonly #calls: Channel;
-  readonly #snapshots: Channel;
 
   /** @param endpoint configured or discovered. @throws WardenError `config-invalid` */
   constructor(access: ClusterAccess, endpoint: string) {
@@ -39,10 +36,6 @@ export class MemberClient {
     this.#address = this.#credentials.parse(endpoint);
     this.endpoint = this.#address.url;
     this.#calls = new Channel(this.#address, this.#credentials.tls, { 'grpc.max_receive_message_length': MAX_REPLY });
-    this.#snapshots = new Channel(this.#address, this.#credentials.tls, {
-      'grpc-node.flow_control_window': SNAPSHOT_WINDOW,
-      'grpc.max_receive_message_length': -1,
-    });
   }
 
   /** What this member knows of itself: a local read that is answered without quorum, by learners too. */
@@ -93,7 +86,7 @@ export class MemberClient {
    * a proof: compare the trailer. Stop iterating to end the read transaction on the member.
    */
   async *snapshot(options: SnapshotOptions = {}): AsyncGenerator<readonly SnapshotMessage[], void, undefined> {
-    if (options.signal?.aborted) throw this.#explain(options.signal.reason, SNAPSHOT.path, options.signal, undefined);
+    if (options.signal?.aborted) throw this.#explain(options.signal.reason, SNAPSHOT_METHOD, options.signal, undefined);
     const token = await this.#token(options.signal, false);
     let started = false;
     try {
@@ -110,19 +103,12 @@ export class MemberClient {
 
   close(): void {
     this.#calls.close();
-    this.#snapshots.close();
   }
 
   #snapshotWith(token: string | undefined, options: SnapshotOptions): AsyncGenerator<readonly SnapshotMessage[], void, undefined> {
     const { dialTimeoutMs, streamIdleTimeoutMs } = this.#access;
-    const explain = (thrown: unknown): WardenError => this.#explain(thrown, SNAPSHOT.path, options.signal, undefined);
-    let call: ClientReadableStream<SnapshotMessage>;
-    try {
-      call = this.#snapshots.stream(SNAPSHOT, {}, { token, dialTimeoutMs, signal: options.signal });
-    } catch (error) {
-      throw explain(error);
-    }
-    return snapshotBatches(call, {
+    const explain = (thrown: unknown): WardenError => this.#explain(thrown, SNAPSHOT_METHOD, options.signal, undefined);
+    return snapshotBatches((sink) => callSnapshot(this.#address, this.#credentials.tls, { token, dialTimeoutMs }, sink), {
       endpoint: this.endpoint,
       idleTimeoutMs: streamIdleTimeoutMs,
       maxRate: options.maxRate ?? 0,

@@ -4,8 +4,8 @@
  * 65 536 messages of a 2 GiB database would cost more than reading them.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ClientReadableStream } from '@grpc/grpc-js';
 import { asError, WardenError } from '../errors.ts';
+import type { SnapshotCall, SnapshotSink } from './snapshot-call.ts';
 import type { SnapshotMessage } from './types.ts';
 
 /** Bytes that may wait for the consumer before the stream is paused. */
@@ -18,7 +18,7 @@ export interface StreamWatch {
   /** Bytes per second; 0 = no limit. */
   readonly maxRate: number;
   readonly signal: AbortSignal | undefined;
-  /** Turns what gRPC says into an error of ours. */
+  /** Turns what the call says into an error of ours. */
   readonly explain: (thrown: unknown) => WardenError;
 }
 
@@ -27,7 +27,7 @@ export interface StreamWatch {
  *   and what `explain` says when it never began. A stream that merely ends is not judged here: the trailer tells whether it is whole.
  */
 export async function* snapshotBatches(
-  call: ClientReadableStream<SnapshotMessage>,
+  open: (sink: SnapshotSink) => SnapshotCall,
   watch: StreamWatch,
 ): AsyncGenerator<readonly SnapshotMessage[], void, undefined> {
   let queue: SnapshotMessage[] = [];
@@ -43,56 +43,56 @@ export async function* snapshotBatches(
     wake?.();
   }
 
-  call.on('data', (message: SnapshotMessage) => {
-    // A member whose disk fails under it can send empty messages for ever (etcd-formats 1.2): they are neither progress nor kept.
-    if (message.blob.length === 0) return;
-    queue.push(message);
-    queuedBytes += message.blob.length;
-    received += message.blob.length;
-    remaining = message.remaining;
-    if (queuedBytes >= HIGH_WATER) call.pause();
-    if (wake !== undefined) {
-      // Not at once: the messages that arrived in the same read follow within this turn of the event loop and make one batch.
-      setImmediate(wake);
-      wake = undefined;
-    }
-  });
-  call.on('end', () => settle('ended'));
-  call.on('error', (error) => {
-    const explained = watch.explain(error);
-    const kept = received === 0 || explained.code === 'interrupted' || explained.code === 'snapshot-stalled';
-    settle(kept ? explained : cut(explained));
-  });
+  let call: SnapshotCall;
+  const sink: SnapshotSink = {
+    piece: (piece) => {
+      queue.push(piece);
+      queuedBytes += piece.blob.length;
+      received += piece.blob.length;
+      remaining = piece.remaining;
+      if (queuedBytes >= HIGH_WATER) call.pause();
+      if (wake !== undefined) {
+        // Not at once: the pieces that arrived in the same read follow within this turn of the event loop and make one batch.
+        setImmediate(wake);
+        wake = undefined;
+      }
+    },
+    end: () => settle('ended'),
+    failed: (error) => settle(received === 0 ? watch.explain(error) : cut(watch.explain(error))),
+  };
+  try {
+    call = open(sink);
+  } catch (error) {
+    throw watch.explain(error);
+  }
+  const onAbort = (): void => settle(watch.explain(watch.signal?.reason));
+  watch.signal?.addEventListener('abort', onAbort, { once: true });
 
   function cut(cause: WardenError): WardenError {
     return new WardenError(
       'snapshot-cut',
       `the snapshot from ${watch.endpoint} broke off after ${received} of ${received + remaining + 32} bytes: ${cause.message}`,
-      {
-        cause,
-      },
+      { cause },
     );
   }
 
-  async function arrival(): Promise<void> {
+  // One timer for the whole stream, set back at each wait: it counts only while we wait for the member, not while the consumer is busy.
+  const idle = setTimeout(() => {
+    if (wake === undefined) return;
+    settle(
+      new WardenError(
+        'snapshot-stalled',
+        `the snapshot from ${watch.endpoint} brought no byte for ${watch.idleTimeoutMs} ms, after ${received} bytes`,
+        { hint: 'the member hangs or the network drops packets; another member is tried when there is one' },
+      ),
+    );
+  }, watch.idleTimeoutMs);
+
+  function arrival(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     wake = resolve;
-    const timer = setTimeout(() => {
-      settle(
-        new WardenError(
-          'snapshot-stalled',
-          `the snapshot from ${watch.endpoint} brought no byte for ${watch.idleTimeoutMs} ms, after ${received} bytes`,
-          {
-            hint: 'the member hangs or the network drops packets; another member is tried when there is one',
-          },
-        ),
-      );
-    }, watch.idleTimeoutMs);
-    try {
-      await promise;
-    } finally {
-      clearTimeout(timer);
-    }
+    idle.refresh();
+    return promise;
   }
 
   const pace = createPace(watch.maxRate, watch.signal);
@@ -116,10 +116,10 @@ export async function* snapshotBatches(
       }
     }
   } finally {
+    clearTimeout(idle);
+    watch.signal?.removeEventListener('abort', onAbort);
     // Whoever stops early must end the read transaction on the member too.
-    call.on('error', () => {});
     call.cancel();
-    call.destroy();
   }
 }
 

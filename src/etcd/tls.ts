@@ -4,13 +4,18 @@
  */
 import { readFileSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
-import { checkServerIdentity, createSecureContext, type PeerCertificate, type SecureContext } from 'node:tls';
+import { checkServerIdentity, type ConnectionOptions, createSecureContext, type PeerCertificate, type SecureContext } from 'node:tls';
 import { type ChannelCredentials, type ChannelOptions, credentials } from '@grpc/grpc-js';
 import { asError, WardenError } from '../errors.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { ClusterAccess } from './types.ts';
 
 type TlsAccess = NonNullable<ClusterAccess['tls']>;
+
+interface Verification {
+  readonly rejectUnauthorized?: boolean;
+  readonly checkServerIdentity: (host: string, certificate: PeerCertificate) => Error | undefined;
+}
 
 /** What the files held when a context was made from them. */
 interface Loaded {
@@ -46,19 +51,30 @@ export class TlsMaterial {
   }
 
   credentials(endpoint: Endpoint): ChannelCredentials {
-    const expected = this.#access.serverName ?? endpoint.host;
-    return credentials.createFromSecureContext(
-      this.context(),
-      this.#access.insecureSkipVerify
-        ? { rejectUnauthorized: false, checkServerIdentity: () => undefined }
-        : { checkServerIdentity: (_: string, certificate: PeerCertificate) => checkServerIdentity(expected, certificate) },
-    );
+    return credentials.createFromSecureContext(this.context(), this.#verification(endpoint));
+  }
+
+  /** For a connection that is made without gRPC. Node sends no server name for an address. */
+  connectOptions(endpoint: Endpoint): ConnectionOptions {
+    const { serverName } = this.#access;
+    return {
+      secureContext: this.context(),
+      ...this.#verification(endpoint),
+      ...(serverName === undefined ? {} : { servername: serverName }),
+    };
   }
 
   /** The server name that is sent. grpc-js would send an IP address as name, which RFC 6066 forbids and Node warns about on stderr. */
   channelOptions(endpoint: Endpoint): ChannelOptions {
     const name = this.#access.serverName ?? (isIP(endpoint.host) === 0 ? endpoint.host : 'etcd.invalid');
     return { 'grpc.ssl_target_name_override': name };
+  }
+
+  /** The name is checked against what we dialled, or against the configured server name, whatever is sent as server name. */
+  #verification(endpoint: Endpoint): Verification {
+    if (this.#access.insecureSkipVerify) return { rejectUnauthorized: false, checkServerIdentity: () => undefined };
+    const expected = this.#access.serverName ?? endpoint.host;
+    return { checkServerIdentity: (_, certificate) => checkServerIdentity(expected, certificate) };
   }
 
   #read(): SecureContext {

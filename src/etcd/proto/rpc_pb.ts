@@ -1,7 +1,7 @@
 // The messages of etcd that etcd-warden speaks itself, trimmed from etcd 3.7.1's api/etcdserverpb/rpc.proto and api/mvccpb/kv.proto:
 // only the calls made to one particular member, without gogoproto options, annotations and HTTP mappings. Field numbers are the same in
 // 3.4 to 3.7; fields that an older member does not send read as zero. Enumerations are written as int32, which is the same on the wire,
-// because generated TypeScript enums cannot be erased. SnapshotResponse is absent on purpose: ../snapshot-message.ts reads it by hand.
+// because generated TypeScript enums cannot be erased. SnapshotResponse is absent on purpose: ../snapshot-parser.ts reads it by hand.
 //
 // Regenerate rpc_pb.ts (in any scratch folder with @bufbuild/buf 1.75 and @bufbuild/protoc-gen-es 2.17 installed):
 //   buf generate with  plugins: [{ local: protoc-gen-es, opt: [target=ts, import_extension=none], out: . }]
