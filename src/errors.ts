@@ -72,3 +72,16 @@ export class WardenError extends Error {
 export function asError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(String(thrown));
 }
+
+/** An error as part of a result: what programs and people need of it. */
+export interface ErrorDetails {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint?: string;
+}
+
+export function errorDetails(thrown: unknown): ErrorDetails {
+  const error = asError(thrown);
+  if (!(error instanceof WardenError)) return { code: 'failed', message: error.message };
+  return { code: error.code, message: error.message, ...(error.hint === undefined ? {} : { hint: error.hint }) };
+}

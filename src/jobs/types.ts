@@ -1,4 +1,5 @@
 import type { Config } from '../config/types.ts';
+import type { ErrorDetails } from '../errors.ts';
 import type { Logger } from '../telemetry/logger.ts';
 
 /** What every job gets. A job is one verb's work: it can run in this process or in a child of the daemon. */
@@ -39,7 +40,7 @@ export interface BackupRequest {
 export interface StoreResult {
   readonly store: string;
   readonly outcome: 'stored' | 'failed';
-  readonly error?: { readonly code: string; readonly message: string; readonly hint?: string | undefined };
+  readonly error?: ErrorDetails;
 }
 
 export interface BackupResult {

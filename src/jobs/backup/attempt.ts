@@ -8,9 +8,9 @@ import { createSealer, type SealedFigures, type Sealer } from '../../archive/sea
 import { openSealed } from '../../archive/open.ts';
 import { openBolt } from '../../boltdb/bolt.ts';
 import type { MemberClient } from '../../etcd/member.ts';
-import { asError, WardenError } from '../../errors.ts';
+import { asError, errorDetails, WardenError } from '../../errors.ts';
 import { readHead, type Head } from '../../mvcc/head.ts';
-import type { Store, StoredObject } from '../../store/types.ts';
+import type { GrowingFile, Store, StoredObject } from '../../store/types.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { ProgressEvent, StoreResult } from '../types.ts';
 
@@ -30,6 +30,8 @@ export interface AttemptOptions {
   readonly maxRate: number;
   /** Called with the exact plain length once the first message has told it; throws when there is no room. */
   readonly onTotal: (plainBytes: number) => Promise<void>;
+  /** Called with what the file says of itself, before anything is visible; throws when another member should be asked. */
+  readonly judge: (head: Head) => void;
   readonly onProgress: (event: ProgressEvent) => void;
   readonly logger: Logger;
   readonly signal: AbortSignal;
@@ -40,13 +42,17 @@ export interface Sealed extends SealedFigures {
   readonly databaseSha256: string;
 }
 
+/** One store's share of the upload. */
+export type UploadResult = StoreResult & { readonly object?: StoredObject };
+
 export interface AttemptResult {
   readonly sealed: Sealed;
   readonly head: Head;
   readonly storageVersion: string | undefined;
-  readonly stores: readonly (StoreResult & { readonly object?: StoredObject })[];
+  /** Still under way where a store is slower than the member: each store is published when its own is done, whatever the others do. */
+  readonly uploads: readonly Promise<UploadResult>[];
   readonly streamMs: number;
-  /** Removes the spool. */
+  /** Ends what is still going up and removes the spool. */
   readonly dispose: () => Promise<void>;
 }
 
@@ -60,7 +66,8 @@ export class StreamFailed extends Error {
 }
 
 /**
- * @throws StreamFailed when the member's stream failed; WardenError when the disk, every store, or the caller ended it
+ * @returns when the content is accepted; uploads may still be under way
+ * @throws StreamFailed when the member's stream failed; WardenError when the disk or the caller ended it, and what `judge` throws
  */
 export async function attemptBackup(options: AttemptOptions): Promise<AttemptResult> {
   const started = performance.now();
@@ -80,20 +87,37 @@ export async function attemptBackup(options: AttemptOptions): Promise<AttemptRes
     const sealed = { ...(await sealer.finish()), databaseSha256: intake.databaseSha256 };
     const streamMs = performance.now() - started;
     options.onProgress({ step: 'check', message: 'reading the revision from the file' });
-    const head = await headOf(sealer, signal);
+    const head = await judgedHead(options, sealer, signal);
     accepted.resolve();
-    options.onProgress({ step: 'upload', message: 'waiting for the stores' });
-    const stores = await Promise.all(uploads);
-    return { sealed, head, storageVersion: intake.storageVersion ?? head.storageVersion, stores, streamMs, dispose: () => sealer.abort() };
+    const dispose = async (): Promise<void> => {
+      stop.abort(new WardenError('interrupted', 'the run ended before the upload did'));
+      await Promise.all(uploads);
+      await sealer.abort();
+    };
+    return { sealed, head, storageVersion: intake.storageVersion ?? head.storageVersion, uploads, streamMs, dispose };
   } catch (error) {
     // The order matters: uploads must have given up (and aborted what they began) before the spool goes away under them.
     accepted.reject(asError(error));
     stop.abort(error);
-    await Promise.allSettled(uploads);
+    await Promise.all(uploads);
     await sealer.abort(asError(error));
     throw error;
   }
 }
+
+/** Whole on the way and yet no good: that is the member's doing, so it counts as its stream's failure. */
+async function judgedHead(options: AttemptOptions, sealer: Sealer, signal: AbortSignal): Promise<Head> {
+  try {
+    const head = await headOf(sealer, signal);
+    options.judge(head);
+    return head;
+  } catch (error) {
+    if (error instanceof WardenError && OF_THE_FILE.has(error.code)) throw new StreamFailed(error);
+    throw error;
+  }
+}
+
+const OF_THE_FILE: ReadonlySet<string> = new Set(['not-bolt', 'not-etcd', 'bolt-damaged', 'verification-failed']);
 
 /** The true revision is in the file and nowhere else: the header of a response tells what was current when it was sent. */
 async function headOf(sealer: Sealer, signal: AbortSignal): Promise<Head> {
@@ -130,25 +154,20 @@ async function takeStream(options: AttemptOptions, sealer: Sealer, signal: Abort
 /** Failures of this machine, not of the member: going to the next member would not help. */
 const OURS: ReadonlySet<string> = new Set(['disk-full', 'disk-failed', 'interrupted', 'refused', 'permission-denied']);
 
-/** One store's share; its failure is its own result, so that the others go on. */
+/** One store's share; its failure is its own result, so that the others go on. Never rejects. */
 async function upload(
   store: Store,
   options: AttemptOptions,
-  spool: Parameters<Store['upload']>[1],
+  spool: GrowingFile,
   accepted: Promise<void>,
   signal: AbortSignal,
-): Promise<StoreResult & { object?: StoredObject }> {
+): Promise<UploadResult> {
   try {
-    const object = await store.upload(options.key, spool, { signal, accepted });
-    return { store: store.name, outcome: 'stored', object };
+    return { store: store.name, outcome: 'stored', object: await store.upload(options.key, spool, { signal, accepted }) };
   } catch (thrown) {
-    const error = asError(thrown);
-    const code = error instanceof WardenError ? error.code : 'failed';
-    if (!signal.aborted) options.logger.error({ store: store.name, code, err: error }, 'the store did not take the backup');
-    return {
-      store: store.name,
-      outcome: 'failed',
-      error: { code, message: error.message, ...(error instanceof WardenError ? { hint: error.hint } : {}) },
-    };
+    const error = errorDetails(thrown);
+    if (!signal.aborted)
+      options.logger.error({ store: store.name, code: error.code, err: asError(thrown) }, 'the store did not take the backup');
+    return { store: store.name, outcome: 'failed', error };
   }
 }

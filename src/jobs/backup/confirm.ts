@@ -1,55 +1,22 @@
-/** After the upload: what each store says that it holds must be what was sealed. A store without checksums of its own is read back. */
+/** After the upload: what the store says that it holds must be what was sealed. A store without checksums of its own is read back. */
 import { hashStored } from '../../archive/decode.ts';
-import { asError, WardenError } from '../../errors.ts';
+import { WardenError } from '../../errors.ts';
+import type { Manifest } from '../../format/types.ts';
 import type { Store, StoredObject } from '../../store/types.ts';
-import type { StoreResult } from '../types.ts';
 
-export interface Expected {
-  readonly key: string;
-  readonly storedBytes: number;
-  readonly storedSha256: string;
-  readonly storedCrc32: string;
-  readonly stores: readonly Store[];
-  readonly signal: AbortSignal;
-  readonly onWarning: (message: string) => void;
-}
-
-/** @returns the results, with stores that hold something else turned into failures */
+/** @throws WardenError `verification-failed` when it holds something else, and what reading it back throws */
 export async function confirmStored(
-  results: readonly (StoreResult & { readonly object?: StoredObject })[],
-  expected: Expected,
-): Promise<StoreResult[]> {
-  return Promise.all(
-    results.map(async ({ object, ...result }): Promise<StoreResult> => {
-      if (object === undefined) return result;
-      try {
-        await confirm(
-          object,
-          expected,
-          expected.stores.find((store) => store.name === result.store),
-        );
-        return result;
-      } catch (thrown) {
-        expected.signal.throwIfAborted();
-        const error = asError(thrown);
-        expected.onWarning(`${result.store}: ${error.message}`);
-        return {
-          store: result.store,
-          outcome: 'failed',
-          error: { code: error instanceof WardenError ? error.code : 'failed', message: error.message },
-        };
-      }
-    }),
-  );
-}
-
-async function confirm(object: StoredObject, expected: Expected, store: Store | undefined): Promise<void> {
-  if (object.size !== expected.storedBytes) throw differs(object.key, `${object.size} bytes`, `${expected.storedBytes} bytes`);
-  if (object.crc32 !== expected.storedCrc32) throw differs(object.key, `CRC32 ${object.crc32}`, `CRC32 ${expected.storedCrc32}`);
-  if (object.confirmed === 'checksum' || store === undefined) return;
-  const read = await hashStored(store, object.key, { signal: expected.signal });
-  if (read.storedSha256 !== expected.storedSha256)
-    throw differs(object.key, `SHA-256 ${read.storedSha256}`, `SHA-256 ${expected.storedSha256}`);
+  object: StoredObject,
+  key: string,
+  sealed: Manifest['stored'],
+  store: Store,
+  signal: AbortSignal,
+): Promise<void> {
+  if (object.size !== sealed.bytes) throw differs(key, `${object.size} bytes`, `${sealed.bytes} bytes`);
+  if (object.crc32 !== sealed.crc32) throw differs(key, `CRC32 ${object.crc32}`, `CRC32 ${sealed.crc32}`);
+  if (object.confirmed === 'checksum') return;
+  const read = await hashStored(store, key, { signal });
+  if (read.storedSha256 !== sealed.sha256) throw differs(key, `SHA-256 ${read.storedSha256}`, `SHA-256 ${sealed.sha256}`);
 }
 
 function differs(key: string, found: string, written: string): WardenError {

@@ -2,7 +2,7 @@
  * Where the spool of a running backup lies: in the first local store's own temporary folder, so that publishing is a hard link and
  * not a copy; else in the state folder.
  */
-import { mkdir } from 'node:fs/promises';
+import { mkdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asError, WardenError } from '../../errors.ts';
 import type { Store } from '../../store/types.ts';
@@ -20,4 +20,14 @@ export async function spoolFolder(stores: readonly Store[], stateDir: string): P
     });
   }
   return folder;
+}
+
+/** @throws WardenError `disk-full` when the spool would not fit, before its first byte is written */
+export async function checkSpool(folder: string, neededBytes: number): Promise<void> {
+  const { bavail, bsize } = await statfs(folder);
+  const free = bavail * bsize;
+  if (free >= neededBytes) return;
+  throw new WardenError('disk-full', `the spool folder ${folder} has ${free} bytes free, about ${neededBytes} are needed`, {
+    hint: 'free space there, or put the spool on a larger disk with stateDir or a local store',
+  });
 }
