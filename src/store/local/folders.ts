@@ -1,4 +1,4 @@
-/** The folders of a local store: made 0700, synced up to the root, and never behind a symbolic link. */
+/** The folders of a local store: made 0700, their names synced, and never behind a symbolic link. */
 import { lstat, mkdir, open, realpath, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { WardenError } from '../../errors.ts';
@@ -41,7 +41,7 @@ function refuseSystem(path: string, resolved: string): void {
   });
 }
 
-/** Makes `folder` and what is missing above it, 0700, and syncs each new name into its parent: a crash afterwards cannot lose it. */
+/** Makes `folder` and what is missing above it, 0700. Its names are on the disk only after {@link anchor}. */
 export async function makeFolder(folder: string): Promise<void> {
   try {
     await mkdir(folder, { mode: 0o700 });
@@ -51,7 +51,33 @@ export async function makeFolder(folder: string): Promise<void> {
     await makeFolder(dirname(folder));
     return makeFolder(folder);
   }
-  await syncFolder(dirname(folder));
+}
+
+/**
+ * Sees to it that no loss of power takes the folder's own name away, nor one above it up to where its file system is mounted. Also for folders that
+ * were there already: who made them, an earlier run that was killed, or this one for its spool, may not have come to sync them.
+ */
+export async function anchor(folder: string): Promise<void> {
+  const { dev } = await stat(folder);
+  for (let at = folder; at !== '/'; at = dirname(at)) {
+    const parent = dirname(at);
+    // oxlint-disable-next-line no-await-in-loop -- upwards
+    if ((await stat(parent)).dev !== dev) return;
+    // oxlint-disable-next-line no-await-in-loop -- upwards
+    const above = await open(parent, 'r').catch((error: unknown) => {
+      // Whoever may not even list it has made nothing there.
+      if (isErrno(error, 'EACCES') || isErrno(error, 'EPERM')) return undefined;
+      throw error;
+    });
+    if (above === undefined) return;
+    try {
+      // oxlint-disable-next-line no-await-in-loop -- upwards
+      await above.sync();
+    } finally {
+      // oxlint-disable-next-line no-await-in-loop -- upwards
+      await above.close();
+    }
+  }
 }
 
 /** Makes the folders between root and the object's name. The root itself must be there: it may be a disk that was unmounted. */
@@ -64,13 +90,14 @@ export async function makeFoldersOf(root: string, key: string): Promise<void> {
     try {
       // oxlint-disable-next-line no-await-in-loop -- from the root downwards
       await mkdir(folder, { mode: 0o700 });
-      // oxlint-disable-next-line no-await-in-loop -- from the root downwards
-      await syncFolder(parent);
     } catch (error) {
       if (!isErrno(error, 'EEXIST')) throw error;
       // oxlint-disable-next-line no-await-in-loop -- from the root downwards
       await refuseLink(folder);
     }
+    // Also when it was there: who made it may have been killed before it came to this.
+    // oxlint-disable-next-line no-await-in-loop -- from the root downwards
+    await syncFolder(parent);
   }
 }
 

@@ -12,7 +12,7 @@ import { sweepTemporaryFiles } from '../temporary.ts';
 import type { Range, Store } from '../types.ts';
 import { deleteObject } from './delete.ts';
 import { diskFull, freeBytes, localError } from './errors.ts';
-import { makeFolder, pathOf, resolveRoot } from './folders.ts';
+import { anchor, makeFolder, pathOf, resolveRoot } from './folders.ts';
 import { infoOf, walk } from './list.ts';
 import { readBlocks } from './read.ts';
 import { writeSmall, writeSpool } from './write.ts';
@@ -128,6 +128,7 @@ export function openLocalStore(config: LocalStoreConfig): Store {
 /** Where the root really lies. Once it was there, its absence is an error: an unmounted disk must not look like an empty store. */
 function startRoot(path: string): { forReading(): Promise<string | undefined>; forWriting(): Promise<string> } {
   let seen = false;
+  let anchored = false;
 
   async function forReading(): Promise<string | undefined> {
     const resolved = await resolveRoot(path);
@@ -142,10 +143,12 @@ function startRoot(path: string): { forReading(): Promise<string | undefined>; f
 
   async function forWriting(): Promise<string> {
     const resolved = await forReading();
-    const root = resolved ?? path;
-    await makeFolder(join(root, TEMPORARY_FOLDER));
+    await makeFolder(join(resolved ?? path, TEMPORARY_FOLDER));
     seen = true;
-    return resolved ?? resolveRoot(path).then((made) => made ?? path);
+    const root = resolved ?? (await resolveRoot(path)) ?? path;
+    if (!anchored) await anchor(root);
+    anchored = true;
+    return root;
   }
 
   return { forReading, forWriting };

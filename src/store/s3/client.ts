@@ -25,8 +25,17 @@ export interface Clients {
   close(): void;
 }
 
+/** `proxyEnv` of node:http agents: Node 24.5 and 22.21. An older one would go around the proxy without a word. */
+function knowsProxies(version: string): boolean {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  return major > 24 || (major === 24 && minor >= 5) || (major === 22 && minor >= 21);
+}
+
 /** One client at a time; those it replaced stay open until the end, as calls may still run on them. */
 export function createClients(config: S3StoreConfig): Clients {
+  if (config.proxy !== undefined && !knowsProxies(process.versions.node)) {
+    throw new WardenError('config-invalid', `stores.${config.name}.proxy needs Node 24.5 or 22.21, this is ${process.versions.node}`);
+  }
   const made: S3Client[] = [];
   let region = config.region ?? process.env['AWS_REGION'] ?? process.env['AWS_DEFAULT_REGION'] ?? 'us-east-1';
   let client: S3Client | undefined;

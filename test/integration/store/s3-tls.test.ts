@@ -1,6 +1,7 @@
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { connect, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
@@ -85,6 +86,30 @@ describe('fault 40: TLS to S3', () => {
       code: 'store-unavailable',
       message: expect.stringContaining('no trusted connection'),
     });
+  });
+
+  test('a proxy carries the connection and sees nothing of it', async () => {
+    const asked: string[] = [];
+    const proxy = createHttpServer().on('connect', (request, socket, head) => {
+      asked.push(request.url ?? '');
+      const [host, port] = (request.url ?? '').split(':');
+      const onward = connect(Number(port), host, () => {
+        socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
+        onward.write(head);
+        socket.pipe(onward).pipe(socket);
+      });
+      for (const end of [socket, onward]) end.on('error', () => socket.destroy());
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+    onTestFinished(() => void proxy.close());
+    const { caFile } = certificates.tls;
+    const port = (proxy.address() as AddressInfo).port;
+    const store = openS3Store(gateway.storeConfig('secure', 'backups', { caFile, proxy: `http://127.0.0.1:${port}` }), {
+      logger: silentLogger,
+    });
+    expect(await store.put('through', Buffer.from('x'), { signal })).toMatchObject({ confirmed: 'checksum' });
+    await store.close();
+    expect(new Set(asked)).toEqual(new Set([new URL(gateway.endpoint).host]));
   });
 
   test('an authority that is replaced on disk counts from the next call on', async () => {
