@@ -39,6 +39,9 @@ test.each([
     'tls-failed',
     'its certificate has expired',
   ],
+  [Code.CANCELLED, 'Call cancelled', 'timeout', 'did not answer within 5000 ms'],
+  [Code.UNKNOWN, 'context deadline exceeded', 'timeout', 'did not answer within 5000 ms'],
+  [Code.UNAVAILABLE, 'etcdserver: not capable', 'etcd-failed', 'etcdserver: not capable'],
   [Code.UNKNOWN, 'something new', 'etcd-failed', 'Maintenance/Snapshot at https://10.0.0.1:2379: something new'],
 ])('%i %s is %s', (code, details, expected, sentence) => {
   const explained = explain(failure(code, details));

@@ -62,10 +62,12 @@ export function explainCall(thrown: unknown, call: CallContext): WardenError {
     return new WardenError('no-space', `${what}: ${details}`, { hint: 'compact, defragment and disarm the NOSPACE alarm', cause: error });
   }
   const code = codeOf(error);
-  if (code === Code.DEADLINE_EXCEEDED) {
-    return new WardenError('timeout', `${what} did not answer within ${call.deadlineMs ?? '?'} ms`, { cause: error });
+  // The member sees the deadline too and may be the first to give up: it resets the stream, or passes its own words on.
+  const late = code === Code.DEADLINE_EXCEEDED || code === Code.CANCELLED || /context (deadline exceeded|canceled)/.test(details);
+  if (late && call.deadlineMs !== undefined) {
+    return new WardenError('timeout', `${what} did not answer within ${call.deadlineMs} ms`, { cause: error });
   }
-  if (code === Code.UNAVAILABLE || code === Code.CANCELLED || code === Code.INTERNAL)
+  if ((code === Code.UNAVAILABLE || code === Code.INTERNAL || code === Code.CANCELLED) && !details.startsWith('etcdserver:'))
     return connectionError(what, call.endpoint, details, error);
   return new WardenError('etcd-failed', `${what}: ${details}`, { cause: error });
 }
