@@ -33,6 +33,8 @@ export interface ClusterOptions {
   readonly dataRoot?: string;
   /** Data that is there already, for a cluster of one member whose name was m1: used in place and never removed. */
   readonly dataDir?: string;
+  /** How long starting may take; 30 s by default, which is too short for large data. */
+  readonly startTimeoutMs?: number;
   /** Keep fsync although the data folder is thrown away. */
   readonly fsync?: boolean;
 }
@@ -300,7 +302,7 @@ async function start(options: ClusterOptions): Promise<Cluster> {
   };
 
   try {
-    await Promise.all(members.map((member) => member.waitHealthy()));
+    await Promise.all(members.map((member) => member.waitHealthy(options.startTimeoutMs)));
     if (options.auth === true) await enableAuth();
     if (options.learner === true) await addLearner();
   } catch (error) {

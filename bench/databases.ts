@@ -1,0 +1,130 @@
+import {
+  closeSync,
+  existsSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import manifest from '../tools/setup/manifest.cjs';
+import { startCluster, type Cluster } from '../test/support/cluster.ts';
+import { run } from '../test/support/processes.ts';
+
+/** Part of the folder's name: change it with anything that changes the data. */
+const RECIPE = 'r1';
+const VALUE_BYTES = 10 * 1024;
+const GIB = 1024 ** 3;
+const MIB = 1024 ** 2;
+const QUOTA = 16 * GIB;
+/** Opening walks the whole tree and reads every key. */
+const START_TIMEOUT_MS = 180_000;
+/**
+ * Keep the raft log short: at its defaults etcd would hold the gigabytes just written in its memory and its WAL, and read them again at each start.
+ */
+const FLAGS = ['--snapshot-count=100', '--snapshot-catchup-entries=10'];
+
+/** Everything of the benchmarks lies on one disk: databases, backups, the buckets of the S3 gateway. */
+export function benchFolder(): string {
+  const folder = join(manifest.cacheFolder(), 'bench');
+  mkdirSync(folder, { recursive: true });
+  return folder;
+}
+
+/**
+ * A member of etcd 3.6 with a database of about so many GiB, whose values compress about five to one. Made once per machine and kept, since
+ * filling takes minutes; a sparse one has the data of the 2 GiB one and free pages after it.
+ */
+export async function startWithDatabase(gib: number, options: { sparse?: boolean } = {}): Promise<Cluster> {
+  const dataDir = options.sparse === true ? await sparseData(gib) : await filledData(gib);
+  return startCluster({
+    minor: '3.6',
+    dataDir,
+    dataRoot: benchFolder(),
+    quotaBackendBytes: QUOTA,
+    flags: FLAGS,
+    fsync: true,
+    startTimeoutMs: START_TIMEOUT_MS,
+  });
+}
+
+async function filledData(gib: number): Promise<string> {
+  const folder = join(benchFolder(), `etcd-3.6-${gib}gib-${RECIPE}`);
+  if (existsSync(folder)) return folder;
+  const making = `${folder}.making`;
+  rmSync(making, { recursive: true, force: true });
+  // Each value begins a page of 4 KiB of its own and fills three.
+  const keys = Math.round((gib * GIB) / (3 * 4096));
+  console.log(`filling a database of ${gib} GiB, once: ${keys} keys of ${VALUE_BYTES} bytes`);
+  const cluster = await startCluster({ minor: '3.6', dataDir: making, dataRoot: benchFolder(), quotaBackendBytes: QUOTA, flags: FLAGS });
+  let reported = 0;
+  try {
+    await cluster.fill({
+      keys,
+      valueBytes: VALUE_BYTES,
+      onProgress(done) {
+        if (done - reported < keys / 10) return;
+        reported = done;
+        console.log(`  ${Math.round((done / keys) * 100)} %`);
+      },
+    });
+    console.log(`  ${(await cluster.members[0]!.status()).dbSize / MIB} MiB`);
+  } finally {
+    await cluster.stop();
+  }
+  renameSync(making, folder);
+  return folder;
+}
+
+async function sparseData(gib: number): Promise<string> {
+  const folder = join(benchFolder(), `etcd-3.6-${gib}gib-sparse-${RECIPE}`);
+  if (existsSync(folder)) return folder;
+  const full = await filledData(2);
+  const making = `${folder}.making`;
+  rmSync(making, { recursive: true, force: true });
+  await run('cp', ['--archive', '--reflink=auto', full, making], { timeoutMs: 600_000 });
+  raiseHighWaterMark(join(making, 'member/snap/db'), gib * GIB);
+  renameSync(making, folder);
+  return folder;
+}
+
+/**
+ * Lets a bbolt file end at so many bytes, by its high-water mark: everything behind the last page in use is free. etcd stores no list of free
+ * pages, so it finds that out when it opens the file. Layout: bbolt internal/common/meta.go and page.go, version 2, little-endian.
+ */
+export function raiseHighWaterMark(file: string, bytes: number): void {
+  const handle = openSync(file, 'r+');
+  const header = Buffer.alloc(16 + 64);
+  readSync(handle, header, 0, header.length, 0);
+  const pageSize = header.readUInt32LE(16 + 8);
+  ftruncateSync(handle, bytes);
+  for (const page of [0, 1]) {
+    readSync(handle, header, 0, header.length, page * pageSize);
+    const meta = header.subarray(16);
+    if (meta.readUInt32LE(0) !== 0xed0cdaed || meta.readUInt32LE(4) !== 2)
+      throw new Error(`${file}: page ${page} is no meta page of bbolt`);
+    meta.writeBigUInt64LE(BigInt(bytes / pageSize), 40);
+    meta.writeBigUInt64LE(fnv1a(meta.subarray(0, 56)), 56);
+    writeSync(handle, header, 0, header.length, page * pageSize);
+  }
+  closeSync(handle);
+}
+
+/** FNV-1a of 64 bits, which bbolt puts at the end of a meta page. */
+function fnv1a(data: Buffer): bigint {
+  let hash = 0xcbf29ce484222325n;
+  for (const byte of data) hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n);
+  return hash;
+}
+
+/** The bytes of all files under a folder. */
+export function bytesUnder(folder: string): number {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .reduce((sum, entry) => sum + statSync(join(entry.parentPath, entry.name)).size, 0);
+}

@@ -1,0 +1,32 @@
+/** `npm run bench -- NAME`: see docs/benchmarks.md. */
+import { parseArgs } from 'node:util';
+import { benchBackup } from './backup.ts';
+import { benchIdle } from './idle.ts';
+import { benchRss } from './rss.ts';
+
+const USAGE = `npm run bench -- NAME
+
+  backup [--rounds 5] [--gib 2]      time of a backup to disk and to S3 against doing it by hand
+  rss [--sizes 0.1,0.5,2]            peak memory of a backup for each size, and for a sparse 8 GiB
+  idle [--gib 0.1]                   memory and CPU of a daemon that waits for its next backup
+
+The databases are made once and kept in the cache folder. A name ends with exit code 1 when a limit was not kept.`;
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { rounds: { type: 'string', default: '5' }, gib: { type: 'string' }, sizes: { type: 'string', default: '0.1,0.5,2' } },
+});
+const gib = (usual: number): number => Number(values.gib ?? usual);
+const benches: Record<string, () => Promise<boolean>> = {
+  backup: () => benchBackup({ rounds: Number(values.rounds), gib: gib(2) }),
+  rss: () => benchRss({ sizes: values.sizes.split(',').map(Number) }),
+  idle: () => benchIdle({ gib: gib(0.1) }),
+};
+
+const bench = benches[positionals[0] ?? ''];
+if (bench === undefined || positionals.length > 1) {
+  console.error(USAGE);
+  process.exitCode = 2;
+} else {
+  process.exitCode = (await bench()) ? 0 : 1;
+}
