@@ -58,6 +58,12 @@ const PROGRAMS = {
     },
     install: 'the package systemd',
   },
+  strace: {
+    commands: ['strace'],
+    asks: { strace: ['--version'] },
+    debian: { packages: ['strace'], libraries: ['libunwind8', 'libdw1', 'libelf1', 'liblzma5'] },
+    install: 'the package strace',
+  },
   aws: {
     commands: ['aws'],
     asks: { aws: ['--version'] },
@@ -70,7 +76,7 @@ const PROGRAMS = {
 const MODES = {
   unit: [],
   demo: ['one-etcd'],
-  test: ['etcd-3.6', 'versitygw', 'etcd-3.5', 'etcd-3.7', 'etcd-3.4', 'age', 'zstd', 'systemd-analyze'],
+  test: ['etcd-3.6', 'versitygw', 'etcd-3.5', 'etcd-3.7', 'etcd-3.4', 'age', 'zstd', 'systemd-analyze', 'strace'],
   bench: ['etcd-3.6', 'versitygw', 'age', 'zstd', 'aws'],
 };
 
