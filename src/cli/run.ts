@@ -1,5 +1,5 @@
 /** From words to an exit code: parses strictly, loads the configuration, runs the verb, prints its answer. */
-import { Command, CommanderError, Option } from 'commander';
+import { Argument, Command, CommanderError, Option } from 'commander';
 import { loadConfig, type LoadedConfig, type Use } from '../config/load.ts';
 import { flagOptions, type FlagScope } from '../config/flags.ts';
 import { WardenError } from '../errors.ts';
@@ -10,7 +10,7 @@ import { describeFailure, printFailure } from './output/failure.ts';
 import { progressLine } from './output/progress.ts';
 import { keepWorkingWithoutReader, terminalOutput, type Output } from './output/terminal.ts';
 import { stopOnSignals } from './signals.ts';
-import type { Verb } from './verb.ts';
+import type { Answer, Verb } from './verb.ts';
 import { VERBS } from './verbs.ts';
 
 export interface CliEnvironment {
@@ -18,31 +18,38 @@ export interface CliEnvironment {
   readonly output: Output;
 }
 
-/** @returns the exit code (docs/exit-codes.md) */
+/** @returns the exit code (docs/errors.md) */
 export async function runCli(
   words: readonly string[],
   environment: CliEnvironment = { env: process.env, output: terminalOutput() },
 ): Promise<number> {
   const { output } = environment;
+  const json = words.includes('--json');
   let code = 0;
   const program = buildProgram(output, async (verb, args, options) => {
     code = await runVerb(verb, args, options, environment);
   });
   try {
     await program.parseAsync(words, { from: 'user' });
+    return code;
   } catch (error) {
-    if (error instanceof CommanderError) {
-      // Help and --version end like this too. commander has written its text already, unless the caller reads JSON.
-      if (error.exitCode === 0) return 0;
-      const failure = describeFailure(new WardenError('usage', error.message.replace(/^error: /, ''), { hint: 'etcd-warden --help' }));
-      if (words.includes('--json')) printFailure(failure, output, true);
-      return failure.exitCode;
-    }
-    const failure = describeFailure(error);
-    printFailure(failure, output, words.includes('--json'));
+    // Help and --version end like this too; commander has written their text already.
+    if (error instanceof CommanderError && error.exitCode === 0) return 0;
+    const failure = describeFailure(error instanceof CommanderError ? usageError(error, words) : error);
+    // Without any word the help itself is the answer.
+    if (json || words.length > 0) printFailure(failure, output, json);
     return failure.exitCode;
   }
-  return code;
+}
+
+/** What commander says, but never a value: somebody may have tried to pass a secret. */
+function usageError(error: CommanderError, words: readonly string[]): WardenError {
+  const verb = VERBS.find(({ name }) => words.includes(name))?.name;
+  const sentence = error.message.replace(/^error: /, '').replace(/^unknown option '(--?[^=']*)=[^]*?'(?=$|\n)/, "unknown option '$1'");
+  const early = error.code === 'commander.unknownOption' && words[0]?.startsWith('-') === true && verb !== undefined;
+  return new WardenError('usage', words.length === 0 ? 'no verb is given' : sentence.replaceAll('\n', ' '), {
+    hint: early ? `options stand behind the verb: etcd-warden ${verb} ...` : `etcd-warden ${verb === undefined ? '' : `${verb} `}--help`,
+  });
 }
 
 type Dispatch = (verb: Verb, args: readonly string[], options: Readonly<Record<string, unknown>>) => Promise<void>;
@@ -52,13 +59,12 @@ export function buildProgram(output: Output, dispatch: Dispatch): Command {
   const program = new Command('etcd-warden')
     .description('Keeps etcd clusters backed up, restorable and inside their quota.')
     .version(version, '-V, --version')
-    .showHelpAfterError('(etcd-warden <verb> --help teaches with examples)')
     .exitOverride()
     .configureOutput({
       writeOut: (text) => output.out(text.trimEnd()),
-      writeErr: (text) => {
-        if (!process.argv.includes('--json')) output.err(text.trimEnd());
-      },
+      writeErr: (text) => output.err(text.trimEnd()),
+      // Printed by runCli, as every other failure.
+      outputError: () => undefined,
       getOutHelpWidth: () => (Number.isFinite(output.width) ? output.width : 100),
       getErrHelpWidth: () => (Number.isFinite(output.width) ? output.width : 100),
     })
@@ -77,7 +83,10 @@ function addVerb(program: Command, verb: Verb, dispatch: Dispatch): void {
     .description(verb.description)
     .exitOverride()
     .allowExcessArguments(false);
-  if (verb.arguments !== undefined) command.argument(verb.arguments);
+  if (verb.arguments !== undefined) {
+    const argument = new Argument(verb.arguments);
+    command.addArgument(verb.choices === undefined ? argument : argument.choices(verb.choices));
+  }
   for (const [flags, description] of verb.options ?? []) command.option(flags, description);
   command.option('--json', 'one JSON document on stdout (docs/json.md)').option('--quiet', 'no progress');
   addConfigFlags(command, verb);
@@ -91,19 +100,6 @@ function addVerb(program: Command, verb: Verb, dispatch: Dispatch): void {
   });
 }
 
-/** Flags that people type; the many others work as well, and `config docs` lists them. */
-const SHOWN: ReadonlySet<string> = new Set([
-  'endpoints',
-  'cacert',
-  'cert',
-  'key',
-  'user',
-  'password-file',
-  'member',
-  'identity-file',
-  'recipients',
-]);
-
 function addConfigFlags(command: Command, verb: Verb): void {
   const scopes: readonly FlagScope[] = ['call', 'daemon', 'cluster', 'store'];
   const taken = new Set(command.options.map((option) => option.attributeName()));
@@ -113,7 +109,7 @@ function addConfigFlags(command: Command, verb: Verb): void {
       taken.add(flag.key);
       const option = new Option(flag.flags, flag.description);
       if (flag.repeatable) option.argParser((value: string, before: readonly string[] | undefined) => [...(before ?? []), value]);
-      const shown = scope === 'call' || (scope === 'cluster' && verb.needs === 'cluster' && SHOWN.has(flag.name));
+      const shown = scope === 'call' || verb.shows?.includes(flag.name) === true;
       command.addOption(shown ? option : option.hideHelp());
     }
   }
@@ -142,12 +138,18 @@ async function runVerb(
 ): Promise<number> {
   const { output, env } = environment;
   const json = options['json'] === true;
+  const alone = verb.alone?.[args[0] ?? ''];
+  if (alone !== undefined) return print(await alone(), output, json);
   const loaded: LoadedConfig = loadConfig({ flags: options, env, apart: verb.name === 'copy', uses: USES[verb.needs] });
   for (const warning of loaded.warnings) output.err(`${output.style('yellow', 'warning:')} ${warning}`);
   if (verb.changes) keepWorkingWithoutReader();
-  const stop = stopOnSignals((name) => output.err(`${name}: stopping cleanly; once more stops at once`));
-  const progress = progressLine(output, { quiet: options['quiet'] === true, width: process.stderr.columns ?? 80 });
   const logger = loggerFor(verb, loaded);
+  // A log on the same terminal tells the progress already, and a live line between its lines would only be torn apart.
+  const progress = progressLine(output, { quiet: options['quiet'] === true || logger !== silentLogger });
+  const stop = stopOnSignals((name) => {
+    // The daemon's log is for machines, and says the same in its own words.
+    if (verb.needs !== 'daemon') progress.note(`${name}: stopping cleanly; once more stops at once`);
+  });
   try {
     const module = await verb.load();
     const answer = await module.run({
@@ -159,8 +161,7 @@ async function runVerb(
       context: { config: loaded.config, logger, signal: stop.signal, progress: (event) => progress.update(event), now: () => new Date() },
     });
     progress.end();
-    output.out(json ? JSON.stringify(answer.json, null, 2) : answer.text);
-    return answer.exitCode ?? 0;
+    return print(answer, output, json);
   } catch (error) {
     progress.end();
     const failure = describeFailure(stop.signal.aborted ? stop.signal.reason : error);
@@ -169,4 +170,9 @@ async function runVerb(
   } finally {
     stop.remove();
   }
+}
+
+function print(answer: Answer, output: Output, json: boolean): number {
+  output.out(json ? JSON.stringify(answer.json, null, 2) : answer.text);
+  return answer.exitCode ?? 0;
 }

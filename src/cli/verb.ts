@@ -29,14 +29,20 @@ export interface Verb {
   readonly name: string;
   /** commander's notation: `[id]`, `<id>`. */
   readonly arguments?: string;
+  /** The words that the argument may be. */
+  readonly choices?: readonly string[];
   readonly summary: string;
   readonly description: string;
   readonly examples: readonly (readonly [command: string, what: string])[];
   readonly options?: readonly (readonly [flags: string, description: string])[];
-  /** `daemon`: everything; `cluster`: talks to etcd; `stores`: reads or writes backups; `none`: needs no configuration of either. */
+  /** Flags of the configuration that `--help` shows; all the others work as well. */
+  readonly shows?: readonly string[];
+  /** Whose files and secrets are looked at. `daemon`: all; `cluster`: talks to etcd; `stores`: only backups; `none`: checks all, uses none. */
   readonly needs: 'daemon' | 'cluster' | 'stores' | 'none';
   readonly hidden?: boolean;
   /** A closed stdout must not end it: it changes something. */
   readonly changes: boolean;
   readonly load: () => Promise<VerbModule>;
+  /** Arguments that are answered without a look at the configuration: it may be broken just then. */
+  readonly alone?: Readonly<Record<string, () => Promise<Answer>>>;
 }

@@ -1,6 +1,10 @@
 /** The table of verbs. `--help`, the documentation test and the dispatcher read it; the code of a verb is imported only when it runs. */
 import type { Verb } from './verb.ts';
 
+/** What people type most. */
+const REACHING_ETCD = ['endpoints', 'cacert', 'cert', 'key', 'user', 'password-file', 'member'] as const;
+const KEEPING = ['keep-last', 'keep-hourly', 'keep-daily', 'keep-weekly', 'keep-monthly', 'keep-yearly', 'keep-within'] as const;
+
 export const VERBS: readonly Verb[] = [
   {
     name: 'run',
@@ -30,6 +34,7 @@ export const VERBS: readonly Verb[] = [
       ['--prune', 'apply retention afterwards'],
       ['--accept-cluster', 'accept another cluster id, or a history that moved back, as the next generation'],
     ],
+    shows: [...REACHING_ETCD, 'recipients', ...KEEPING],
     needs: 'cluster',
     changes: true,
     load: () => import('./verbs/backup.ts'),
@@ -72,6 +77,7 @@ export const VERBS: readonly Verb[] = [
       ['--store <name>', 'this store only'],
       ['--level <level>', 'stored or content (default: content, or stored when encrypted and no identity is configured)'],
     ],
+    shows: ['identity-file'],
     needs: 'stores',
     changes: true,
     load: () => import('./verbs/verify.ts'),
@@ -81,8 +87,12 @@ export const VERBS: readonly Verb[] = [
     summary: 'apply retention now',
     description:
       'Removes what no rule keeps; each line says kept or removed and why. Never the last verified backup of a store, never before a newer verified one exists, nothing across generations that were not accepted.',
-    examples: [['etcd-warden prune --dry-run', 'the table, and nothing is removed']],
+    examples: [
+      ['etcd-warden prune --dry-run', 'the table, and nothing is removed'],
+      ['etcd-warden prune --from /var/backups/etcd --keep-daily 14 --keep-last 3', 'without a file; without a rule nothing is removed'],
+    ],
     options: [['--dry-run', 'only show what would happen']],
+    shows: KEEPING,
     needs: 'stores',
     changes: true,
     load: () => import('./verbs/prune.ts'),
@@ -138,7 +148,7 @@ export const VERBS: readonly Verb[] = [
     name: 'accept-cluster',
     summary: 'accept a new cluster id or a history that moved back',
     description:
-      'After a restore or a rebuilt cluster the daemon opens a new generation, alarms, and prunes nothing across it. This accepts the newest generation as the right one. Older ones keep their newest verified backup until --release.',
+      'After a restore or a rebuilt cluster the daemon opens a new generation, alarms, and prunes nothing across it. This accepts the newest generation as the right one. Of each older one the newest verified backup stays until `release` names it.',
     examples: [['etcd-warden accept-cluster --cluster prod --reason "restored on 22 November"', 'recorded in the stores']],
     options: [['--reason <text>', 'why']],
     needs: 'stores',
@@ -148,8 +158,13 @@ export const VERBS: readonly Verb[] = [
   {
     name: 'status',
     summary: 'the cluster and how it is protected',
-    description: 'Members, leader, sizes, alarms, linearizable-read latency of each member, and what is protected since when.',
-    examples: [['etcd-warden status --endpoints 127.0.0.1:2379 --from /var/backups/etcd', 'without a file']],
+    description:
+      'Members, leader, sizes, alarms, linearizable-read latency of each member, and what is protected since when.\nExit code 1 when a member is down or raises an alarm, quorum is lost, nothing is protected, or the newest verified backup is too old.',
+    examples: [
+      ['etcd-warden status', 'with the configuration file'],
+      ['etcd-warden status --endpoints 127.0.0.1:2379 --from /var/backups/etcd', 'without a file'],
+    ],
+    shows: REACHING_ETCD,
     needs: 'cluster',
     changes: false,
     load: () => import('./verbs/status.ts'),
@@ -157,16 +172,19 @@ export const VERBS: readonly Verb[] = [
   {
     name: 'config',
     arguments: '<action>',
+    choices: ['check', 'print', 'docs'],
     summary: 'check, print or document the configuration',
     description:
       '`check` lists every error at once; `print` shows the merged result with secrets masked and where each value came from; `docs` prints the reference.',
     examples: [
       ['etcd-warden config check --config ./config.yaml', 'exit code 2 when something is wrong'],
       ['etcd-warden config print', 'what would be used, and why'],
+      ['etcd-warden config docs', 'every option, flag and variable; no configuration is looked at'],
     ],
     needs: 'none',
     changes: false,
     load: () => import('./verbs/config.ts'),
+    alone: { docs: async () => (await import('./verbs/config.ts')).documentation() },
   },
   {
     name: 'healthcheck',

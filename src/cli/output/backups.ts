@@ -6,7 +6,8 @@ import type { Column } from './table.ts';
 /** One row of `list`. */
 export interface BackupRow {
   readonly backup: Backup;
-  readonly generation: number;
+  /** Its number among several; undefined when there is only one. */
+  readonly generation: number | undefined;
   /** What retention would do on each store, first word and reasons. */
   readonly retention: string;
   readonly nowMs: number;
@@ -15,17 +16,22 @@ export interface BackupRow {
 export const BACKUP_COLUMNS: readonly Column<BackupRow>[] = [
   { title: 'ID', value: ({ backup }) => backup.id },
   { title: 'AGE', align: 'right', value: ({ backup, nowMs }) => age(nowMs - backup.timeMs) },
-  { title: 'REVISION', align: 'right', value: ({ backup }) => backup.manifest.revision },
-  { title: 'SIZE', align: 'right', value: ({ backup }) => formatBytes(backup.manifest.plain.bytes) },
+  { title: 'REVISION', align: 'right', spare: 1, value: ({ backup }) => backup.manifest.revision },
+  { title: 'SIZE', align: 'right', spare: 4, value: ({ backup }) => formatBytes(backup.manifest.plain.bytes) },
   { title: 'STORED', align: 'right', value: ({ backup }) => formatBytes(backup.manifest.stored.bytes) },
+  { title: 'GENERATION', align: 'right', value: ({ generation }) => (generation === undefined ? '' : String(generation)) },
   { title: 'STATE', value: ({ backup }) => stateOf(backup) },
   { title: 'STORES', value: ({ backup }) => storesOf(backup) },
   { title: 'VERIFIED', value: ({ backup }) => verifiedOf(backup) },
-  { title: 'RETENTION', value: ({ retention }) => retention },
+  { title: 'RETENTION', spare: 3, value: ({ retention }) => retention },
   {
     title: 'LABEL',
+    wrap: true,
+    spare: 2,
     value: ({ backup }) =>
-      [backup.manifest.label, backup.held === undefined ? undefined : `held: ${backup.held}`].filter(Boolean).join('; '),
+      [backup.manifest.label, backup.held === undefined ? undefined : backup.held === '' ? 'held' : `held: ${backup.held}`]
+        .filter(Boolean)
+        .join('; '),
   },
 ];
 
@@ -47,13 +53,15 @@ function storesOf(backup: Backup): string {
     .join(' ');
 }
 
+/** The same on every store in most cases: said once then. */
 function verifiedOf(backup: Backup): string {
   const words = backup.copies.map((copy) => {
-    if (copy.check?.outcome === 'failed') return `${copy.store}:FAILED`;
-    if (!copy.verified) return undefined;
-    return `${copy.store}:${copy.check?.outcome === 'ok' ? (copy.check.level ?? 'stored') : 'intake'}`;
+    if (copy.check?.outcome === 'failed') return 'FAILED';
+    if (!copy.verified) return 'no';
+    return copy.check?.outcome === 'ok' ? (copy.check.level ?? 'stored') : 'intake';
   });
-  return words.filter(Boolean).join(' ') || 'no';
+  if (new Set(words).size <= 1) return words[0] ?? 'no';
+  return backup.copies.map((copy, index) => `${copy.store}:${words[index] ?? 'no'}`).join(' ');
 }
 
 /** Stable shape, documented in docs/json.md. */
@@ -96,10 +104,10 @@ export function backupJson(backup: Backup): Record<string, unknown> {
 export function catalogRemarks(catalog: Catalog): string[] {
   const remarks = catalog.unreachable.map((entry) => `store ${entry.store} could not be listed: ${entry.error.message}`);
   for (const oddity of catalog.oddities) remarks.push(`${oddity.store}: ${oddity.key}: ${oddity.kind} (${oddity.detail})`);
-  const unaccepted = catalog.generations.filter((generation) => !generation.accepted);
-  for (const generation of unaccepted) {
+  for (const [index, generation] of catalog.generations.entries()) {
+    if (generation.accepted) continue;
     remarks.push(
-      `generation ${generation.lineage} (cluster ${generation.clusterId}, since ${generation.firstId}) is not accepted: nothing is pruned until \`etcd-warden accept-cluster\``,
+      `generation ${index + 1} (${generation.lineage}, cluster ${generation.clusterId}, since ${generation.firstId}) is not accepted, so nothing is pruned; if it is the right one: etcd-warden accept-cluster --cluster ${catalog.cluster}`,
     );
   }
   return remarks;

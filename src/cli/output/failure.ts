@@ -16,22 +16,34 @@ export function describeFailure(thrown: unknown): Failure {
   const known = error instanceof WardenError ? error : undefined;
   const code = known?.code ?? (error.name === 'AbortError' ? 'interrupted' : 'failed');
   const problems = (error as { problems?: unknown }).problems;
-  const cause =
-    known !== undefined && error.cause instanceof Error && !error.message.includes(error.cause.message) ? ` (${error.cause.message})` : '';
-  const lines = [`${error.message}${cause}`.split('\n').map(printable).join('\n')];
+  const message = sentence(error);
+  const lines = [message.split('\n').map(printable).join('\n')];
   if (known?.hint !== undefined) lines.push(`hint: ${printable(known.hint)}`);
   return {
     exitCode: ERRORS[code].exit,
     json: {
       error: {
         code,
-        message: `${error.message}${cause}`,
+        message,
         ...(known?.hint === undefined ? {} : { hint: known.hint }),
         ...(problems === undefined ? {} : { problems }),
       },
     },
     text: lines.join('\n'),
   };
+}
+
+/** The message, and that of the cause where it tells something new: `fetch failed` alone helps nobody. */
+function sentence(error: Error): string {
+  const own = wordsOf(error);
+  if (!(error.cause instanceof Error)) return own;
+  const cause = wordsOf(error.cause);
+  return own.includes(cause) ? own : `${own} (${cause})`;
+}
+
+/** An AggregateError of a connection that failed on every address has no message of its own, only a code. */
+function wordsOf(error: Error): string {
+  return error.message || ((error as NodeJS.ErrnoException).code ?? error.name);
 }
 
 /** Prints it: JSON to stdout, where a program expects the one document; text to stderr. */

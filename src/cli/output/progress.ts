@@ -5,46 +5,64 @@ import { printable } from './table.ts';
 import type { Output } from './terminal.ts';
 
 const LIVE_INTERVAL_MS = 100;
+/** A live line is drawn anew although nothing was reported, so that somebody who waits sees the time pass. */
+const LIVE_TICK_MS = 1000;
 const LOG_INTERVAL_MS = 10_000;
+/** A step without bytes shows its time only when it takes long. */
+const LONG_STEP_MS = 2000;
 
 export interface ProgressLine {
   update(event: ProgressEvent): void;
+  /** A line of its own, above the live one. */
+  note(text: string): void;
   /** Clears the live line. */
   end(): void;
 }
 
-export function progressLine(output: Output, options: { quiet: boolean; width: number; nowMs?: () => number }): ProgressLine {
-  const now = options.nowMs ?? ((): number => performance.now());
-  const interval = output.live ? LIVE_INTERVAL_MS : LOG_INTERVAL_MS;
-  let step = '';
-  let stepStart = now();
-  let shownAt = now();
-  let live = false;
+export function progressLine(output: Output, options: { readonly quiet: boolean }): ProgressLine {
+  let latest: ProgressEvent | undefined;
+  let stepStart = 0;
+  let shownAt = performance.now();
+  let drawn = false;
+  // By the clock and not by events: work that is stuck must not look like work that is finished.
+  const ticking = options.quiet ? undefined : setInterval(show, output.live ? LIVE_TICK_MS : LOG_INTERVAL_MS);
+  ticking?.unref();
 
-  function show(text: string): void {
-    shownAt = now();
+  function show(): void {
+    if (latest === undefined) return;
+    shownAt = performance.now();
+    const text = describeProgress(latest, shownAt - stepStart);
     if (!output.live) {
       output.err(text);
       return;
     }
-    live = true;
-    // No newline: the next line overwrites this one. Cut, because a wrapped line cannot be overwritten.
-    process.stderr.write(`\r\u001b[K${text.slice(0, Math.max(10, options.width - 1))}`);
+    drawn = true;
+    // Cut, because a wrapped line cannot be overwritten.
+    output.rewrite(text.slice(0, Math.max(10, output.errWidth - 1)));
+  }
+
+  function clear(): void {
+    if (drawn) output.rewrite('');
+    drawn = false;
   }
 
   return {
     update(event) {
       if (options.quiet) return;
-      if (event.step !== step) {
-        step = event.step;
-        stepStart = now();
-      }
-      if (now() - shownAt < interval && !(event.message !== undefined && output.live)) return;
-      show(describeProgress(event, now() - stepStart));
+      const before = latest;
+      latest = event;
+      const another = event.step !== before?.step || event.message !== before.message || event.subject !== before.subject;
+      if (another) stepStart = performance.now();
+      if (output.live && performance.now() - shownAt >= LIVE_INTERVAL_MS) show();
+    },
+    note(text) {
+      clear();
+      output.err(text);
     },
     end() {
-      if (live) process.stderr.write('\r\u001b[K');
-      live = false;
+      clearInterval(ticking);
+      latest = undefined;
+      clear();
     },
   };
 }
@@ -52,7 +70,7 @@ export function progressLine(output: Output, options: { quiet: boolean; width: n
 /** `streaming from m1: 1.2 GiB of 2.0 GiB, 310 MiB/s, 3s left` */
 export function describeProgress(event: ProgressEvent, elapsedMs: number): string {
   const what = printable(event.message ?? [event.step, event.subject].filter(Boolean).join(' '));
-  if (event.bytes === undefined) return what;
+  if (event.bytes === undefined) return elapsedMs < LONG_STEP_MS ? what : `${what} (${formatDurationShort(elapsedMs)})`;
   const rate = elapsedMs > 0 ? (event.bytes / elapsedMs) * 1000 : 0;
   const parts = [
     event.totalBytes === undefined ? formatBytes(event.bytes) : `${formatBytes(event.bytes)} of ${formatBytes(event.totalBytes)}`,

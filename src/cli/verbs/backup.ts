@@ -10,7 +10,7 @@ import { chosenCluster, requireStore } from '../selection.ts';
 import type { Answer, Invocation } from '../verb.ts';
 import { pruneText } from './prune.ts';
 
-export async function run({ options, loaded, context }: Invocation): Promise<Answer> {
+export async function run({ options, loaded, context, output }: Invocation): Promise<Answer> {
   const cluster = chosenCluster(loaded);
   requireStore(loaded, cluster);
   await sweepBefore(cluster, { loaded, context });
@@ -29,7 +29,7 @@ export async function run({ options, loaded, context }: Invocation): Promise<Ans
   return {
     exitCode: exitCodeOf(result),
     json: { ...result, ...(prune === undefined ? {} : { prune }) },
-    text: backupText(result) + (prune === undefined ? '' : `\n${pruneText(prune, Infinity)}`),
+    text: backupText(result) + (prune === undefined ? '' : `\n${pruneText(prune, output.width)}`),
   };
 }
 
@@ -61,7 +61,7 @@ function exitCodeOf(result: BackupResult): number {
 
 function backupText(result: BackupResult): string {
   const lines = [
-    `backup ${result.id} of ${result.cluster}: ${result.outcome}`,
+    `backup ${result.id} of ${result.cluster}: ${result.outcome === 'partial' ? 'PARTIAL, not on every store' : result.outcome}`,
     `  revision ${result.revision} from ${printable(result.member)} (${result.role}), ${formatBytes(result.plainBytes)} stored as ${formatBytes(result.storedBytes)} in ${formatDurationShort(result.durationMs)}`,
   ];
   for (const store of result.stores) {
@@ -74,6 +74,6 @@ function backupText(result: BackupResult): string {
   for (const warning of result.warnings) lines.push(`  warning: ${printable(warning.message)}`);
   if (result.newGeneration !== undefined) lines.push(`  a new generation begins: ${printable(result.newGeneration.reason)}`);
   if (result.suspect !== undefined) lines.push(`  SUSPECT: ${printable(result.suspect)}`);
-  if (result.outcome === 'partial') lines.push('  complete it with `etcd-warden copy --missing` once the store is back');
+  if (result.outcome === 'partial') lines.push('  the daemon completes it once the store is back; without one: etcd-warden copy --missing');
   return lines.join('\n');
 }

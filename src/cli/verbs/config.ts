@@ -16,9 +16,12 @@ export async function run({ arguments: [action], loaded }: Invocation): Promise<
     }
     case 'print':
       return { json: printedConfig(loaded), text: printConfig(loaded).trimEnd() };
-    case 'docs':
-      return { json: { markdown: docsMarkdown() }, text: docsMarkdown().trimEnd() };
     default:
       throw new WardenError('usage', `config ${action ?? ''} is not known`, { hint: 'config check, config print or config docs' });
   }
+}
+
+/** `config docs`, which is wanted most when the configuration does not load. */
+export function documentation(): Answer {
+  return { json: { markdown: docsMarkdown() }, text: docsMarkdown().trimEnd() };
 }

@@ -65,5 +65,5 @@ const COLUMNS: readonly Column<CopyLine>[] = [
   { title: 'TO', value: (line) => line.to },
   { title: 'RESULT', value: (line) => line.outcome },
   { title: 'SIZE', align: 'right', value: (line) => formatBytes(line.bytes) },
-  { title: 'WHY', value: (line) => line.error?.message ?? '' },
+  { title: 'WHY', wrap: true, value: (line) => line.error?.message ?? '' },
 ];

@@ -41,6 +41,11 @@ export async function run(invocation: Invocation): Promise<Answer> {
     }
     const backup = findBackup(catalog, invocation.arguments[0] ?? '');
     const holders = stores.filter((store) => backup.copies.some((copy) => copy.store === store.name && copy.manifest === 'present'));
+    if (holders.length === 0) {
+      throw new WardenError('nothing-found', `${backup.id} is not on ${stores.map((store) => store.name).join(', ')}`, {
+        hint: '`etcd-warden list` shows where it is',
+      });
+    }
     for (const store of holders) {
       const policy = clusterSettings(invocation.loaded, cluster)?.retention ?? NO_POLICY;
       const bars = guardsAgainst({ ...retentionView(catalog, store.name), policy, nowMs: context.now().getTime() }, backup.id);

@@ -18,7 +18,7 @@ export async function run(invocation: Invocation): Promise<Answer> {
     const generations = catalog.generations.map((generation) => generation.lineage);
     const rows = catalog.backups.map((backup): BackupRow => ({
       backup,
-      generation: generations.indexOf(backup.manifest.lineage) + 1,
+      generation: generations.length > 1 ? generations.indexOf(backup.manifest.lineage) + 1 : undefined,
       retention: retentionWord(backup.id, verdicts),
       nowMs: now.getTime(),
     }));

@@ -27,12 +27,14 @@ const COLUMNS: readonly Column<PruneLine>[] = [
   { title: 'STORE', value: (line) => line.store },
   { title: 'ID', value: (line) => line.id },
   { title: 'VERDICT', value: (line) => line.outcome },
-  { title: 'WHY', value: (line) => [...line.reasons, line.detail].filter(Boolean).join('; ') },
+  { title: 'WHY', wrap: true, value: (line) => [...line.reasons, line.detail].filter(Boolean).join('; ') },
 ];
 
 export function pruneText(result: PruneResult, width: number): string {
-  const removed = result.lines.filter((line) => line.outcome === 'removed' || line.outcome === 'would-remove').length;
-  const lines = result.lines.length === 0 ? [`no backups of ${result.cluster}`] : [renderTable(COLUMNS, result.lines, width)];
+  if (result.lines.length === 0 && result.skipped.length === 0) return `no backups of ${result.cluster}`;
+  const lines = result.lines.length === 0 ? [] : [renderTable(COLUMNS, result.lines, width)];
+  const wanted = result.dryRun ? 'would-remove' : 'removed';
+  const removed = result.lines.filter((line) => line.outcome === wanted).length;
   lines.push(`${removed} of ${result.lines.length} ${result.dryRun ? 'would be removed' : 'removed'}`);
   for (const skipped of result.skipped)
     lines.push(`nothing was removed: store ${skipped.store} could not be listed: ${printable(skipped.message)}`);

@@ -12,6 +12,8 @@ import type { Answer, Invocation } from '../verb.ts';
 export async function run(invocation: Invocation): Promise<Answer> {
   const { options, context, output, loaded } = invocation;
   const asked = levelOf(options['level']);
+  if ([invocation.arguments[0], options['latest'], options['all']].filter((choice) => choice !== undefined).length > 1)
+    throw new WardenError('usage', 'an id, --latest and --all exclude each other', { hint: 'without any of them it is the newest backup' });
   return withReadStores(invocation, async (all) => {
     const stores = options['store'] === undefined ? all : all.filter((store) => store.name === options['store']);
     if (stores.length === 0)
@@ -60,5 +62,5 @@ const COLUMNS: readonly Column<VerifyLine>[] = [
   { title: 'LEVEL', value: (line) => line.level },
   { title: 'RESULT', value: (line) => line.outcome },
   { title: 'SIZE', align: 'right', value: (line) => formatBytes(line.bytes) },
-  { title: 'WHY', value: (line) => line.reason ?? '' },
+  { title: 'WHY', wrap: true, value: (line) => line.reason ?? '' },
 ];
