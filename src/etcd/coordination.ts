@@ -18,7 +18,7 @@ import { holdLock, type Lock } from './lock.ts';
 import { readSlot, recordSlot, served } from './slots.ts';
 import type { ClusterAccess } from './types.ts';
 
-export type { Campaign, Leadership } from './election.ts';
+export type { Campaign } from './election.ts';
 export type { Lock } from './lock.ts';
 
 export type LockResult =
