@@ -205,6 +205,26 @@ describe('damaged pages are named', () => {
     }
   });
 
+  test('a tree that is deeper than any real one', async () => {
+    const { bytes, pageSize, root, seal } = boltFile({ key: [] });
+    const first = bytes.length / pageSize;
+    const chain = Array.from({ length: 70 }, (_, i) => {
+      const page = Buffer.alloc(pageSize);
+      page.writeBigUInt64LE(BigInt(first + i), 0);
+      page.writeUInt16LE(1, 8);
+      page.writeUInt16LE(1, 10);
+      page.writeUInt32LE(16, 16);
+      page.writeBigUInt64LE(BigInt(i === 69 ? root : first + i + 1), 24);
+      return page;
+    });
+    bytes.writeBigUInt64LE(BigInt(first), 32);
+    bytes.writeBigUInt64LE(BigInt(first + 70), 56);
+    seal(0);
+    const db = await openBolt(inMemory(Buffer.concat([bytes, ...chain])));
+    await expect(db.bucketNames()).rejects.toThrow(/below 64 others/);
+    await expect(db.bucket('key')).rejects.toThrow(/below 64 others/);
+  });
+
   test('a run that would take half a gigabyte of memory is refused', async () => {
     const file = boltFile(three);
     const sparse = 2 ** 21; // pages of 1 KiB: 2 GiB that nobody has to hold
