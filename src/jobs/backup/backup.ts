@@ -294,10 +294,14 @@ function lastSizes({ parent }: Belonging): { plainBytes: number; storedBytes: nu
   return parent === undefined ? undefined : { plainBytes: parent.manifest.plain.bytes, storedBytes: parent.manifest.stored.bytes };
 }
 
-/** CORRUPT armed for the member, or inside the file: the backup is kept and named suspect; retention protects the last one that is not. */
-function suspicion(candidate: Candidate, attempt: AttemptResult): string | undefined {
-  if (candidate.suspect !== undefined) return candidate.suspect;
-  return attempt.head.alarms.some((alarm) => alarm.type === 'CORRUPT') ? 'the CORRUPT alarm is armed in the snapshot itself' : undefined;
+/**
+ * CORRUPT armed for the member, or for it inside the file: the backup is kept and named suspect; retention protects the last one that is not.
+ * Every member's file lists the alarms of all, and one that names another member says nothing against this one's data.
+ */
+function suspicion({ status, suspect }: Candidate, { head }: AttemptResult): string | undefined {
+  if (suspect !== undefined) return suspect;
+  const armed = head.alarms.some(({ type, memberId }) => type === 'CORRUPT' && (memberId === 0n || memberId === status.memberId));
+  return armed ? 'the CORRUPT alarm is armed in the snapshot itself' : undefined;
 }
 
 /** Both, or the first failure once the other has ended too, so that nothing goes on behind a caller's back. */
