@@ -1,7 +1,16 @@
-/** Keeps an average rate over blocks of bytes. */
+/** Waiting: so long, or as long as a rate asks for. */
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** A function to await after each block: it waits until that many bytes may have gone. 0 = at once. */
+/** Waits; when the signal aborts it throws the signal's own reason, which says more than an AbortError. */
+export async function wait(ms: number, signal: AbortSignal): Promise<void> {
+  try {
+    await delay(ms, undefined, { signal });
+  } catch {
+    throw signal.reason;
+  }
+}
+
+/** A function to await after each block: it waits until that many bytes may have gone at this average rate. 0 = at once. */
 export function startPace(bytesPerSecond: number): (bytes: number, signal: AbortSignal) => Promise<void> {
   const start = performance.now();
   let sent = 0;
@@ -9,6 +18,6 @@ export function startPace(bytesPerSecond: number): (bytes: number, signal: Abort
     if (bytesPerSecond <= 0) return;
     sent += bytes;
     const ahead = (sent / bytesPerSecond) * 1000 - (performance.now() - start);
-    if (ahead > 1) await delay(ahead, undefined, { signal });
+    if (ahead > 1) await wait(ahead, signal);
   };
 }

@@ -2,7 +2,11 @@ import { rmdir, unlink } from 'node:fs/promises';
 import { describe, expect, test, vi } from 'vitest';
 import { deleteObject } from './delete.ts';
 
-vi.mock('node:fs/promises', async (original) => ({ ...(await original<object>()), unlink: vi.fn(), rmdir: vi.fn() }));
+vi.mock('node:fs/promises', async (original) => ({
+  ...(await original<object>()),
+  unlink: vi.fn<typeof unlink>(),
+  rmdir: vi.fn<typeof rmdir>(),
+}));
 
 function refusing(code: string): void {
   vi.mocked(unlink).mockRejectedValueOnce(Object.assign(new Error(code), { code }));
@@ -11,7 +15,11 @@ function refusing(code: string): void {
 describe('deleting from a folder', () => {
   test('what is immutable is kept, because it would be the same the next time', async () => {
     refusing('EPERM');
-    expect(await deleteObject('/tmp', 'object')).toEqual({ outcome: 'kept', until: undefined, reason: expect.stringContaining('immutable') });
+    expect(await deleteObject('/tmp', 'object')).toEqual({
+      outcome: 'kept',
+      until: undefined,
+      reason: expect.stringContaining('immutable'),
+    });
   });
 
   test('every other refusal is an error', async () => {

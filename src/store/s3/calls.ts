@@ -1,9 +1,9 @@
 /** One call on the bucket: deadline, attempts, pauses, renewed credentials. Everything the store does goes through here. */
-import { setTimeout as delay } from 'node:timers/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
 import { WardenError } from '../../errors.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { orAbort } from '../follow.ts';
+import { wait } from '../pace.ts';
 import type { Clients } from './client.ts';
 import { diagnose, faultError, type Diagnosis } from './faults.ts';
 import type { Tuning } from './tuning.ts';
@@ -94,7 +94,7 @@ export function createCalls(
   async function pause(failures: number, signal: AbortSignal): Promise<void> {
     const full = Math.min(tuning.firstPauseMs * 2 ** (failures - 1), tuning.longestPauseMs);
     // At random, so that many daemons that were cut off at once do not come back at once.
-    await delay(full * (0.5 + Math.random() / 2), undefined, { signal });
+    await wait(full * (0.5 + Math.random() / 2), signal);
   }
 
   return { tuning, requestTimeoutMs: options.requestTimeoutMs, retries: options.retries, location, call, pause };

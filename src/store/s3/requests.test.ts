@@ -9,6 +9,7 @@ import { crc32 } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { wholeSpool } from '../../../test/integration/store/growing.ts';
 import type { S3StoreConfig } from '../../config/types.ts';
+import { WardenError } from '../../errors.ts';
 import { silentLogger } from '../../telemetry/logger.ts';
 import type { Store } from '../types.ts';
 import { openS3Store } from './store.ts';
@@ -268,6 +269,31 @@ describe('a delete that the store denies', () => {
 test('a prefix that climbs, and a CA file that is not there, are configuration errors', async () => {
   expect(() => open({ prefix: '../x' })).toThrow(expect.objectContaining({ code: 'config-invalid' }));
   await expect(open({ caFile: '/nowhere/ca.pem' }).check(0, { signal })).rejects.toMatchObject({ code: 'config-invalid' });
+});
+
+test('a secret that cannot be read any more is told as that, and is not tried again', async () => {
+  const gone = new WardenError('config-invalid', 'the file of the key is gone');
+  const store = open({
+    retries: 3,
+    secretAccessKey: {
+      origin: 'test',
+      read: () => {
+        throw gone;
+      },
+    },
+  });
+  await expect(store.check(0, { signal })).rejects.toBe(gone);
+  expect(seen).toEqual([]);
+});
+
+test('a pause between attempts ends with the signal, for its reason', async () => {
+  const stop = new AbortController();
+  special = (_, response) => {
+    response.writeHead(503).end('<Error><Code>SlowDown</Code><Message>later</Message></Error>');
+    setImmediate(() => stop.abort(new Error('stopped')));
+    return true;
+  };
+  await expect(open({ retries: 9 }).check(0, { signal: stop.signal })).rejects.toThrow('stopped');
 });
 
 test('secrets appear in no error', async () => {

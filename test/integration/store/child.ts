@@ -35,15 +35,18 @@ export function contentOf(bytes: number): Buffer {
 }
 
 if (import.meta.main) {
-  const order = JSON.parse(process.argv[2] ?? '') as Order;
-  const report = await carryOut(order).then(
+  process.stdout.write(JSON.stringify(await carryOutHere(JSON.parse(process.argv[2] ?? '') as Order)));
+}
+
+/** The same in the process that asks. */
+export function carryOutHere(order: Order): Promise<Report> {
+  return perform(order).then(
     (): Report => ({ ok: true }),
     (error: unknown): Report => ({ ok: false, code: error instanceof WardenError ? error.code : 'none', message: String(error) }),
   );
-  process.stdout.write(JSON.stringify(report));
 }
 
-async function carryOut(order: Order): Promise<void> {
+async function perform(order: Order): Promise<void> {
   if (order.umask !== undefined) process.umask(order.umask);
   const { signal } = new AbortController();
   const store = await openStore(configOf(order), { logger: silentLogger });

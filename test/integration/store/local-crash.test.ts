@@ -4,8 +4,8 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import type { CrashPoint } from '../../../src/crash-points.ts';
 import { openLocalStore } from '../../../src/store/local/store.ts';
 import { removeFolder, temporaryFolder } from '../../support/watchdog.ts';
-import { contentOf, type Order } from './child.ts';
-import { carryOut, crashAt } from './run-child.ts';
+import { carryOutHere, contentOf, type Order } from './child.ts';
+import { crashAt } from './run-child.ts';
 
 const POINTS = [
   'open-tmp',
@@ -56,7 +56,7 @@ describe('fault 18: a local store whose process is killed', () => {
       expect(removed).toHaveLength(1);
       expect(readdirSync(join(path, '.tmp'))).toEqual([]);
       expect(existsSync(join(path, order.key))).toBe(visible);
-      expect(carryOut(order)).toMatchObject(visible ? { ok: false, code: 'object-exists' } : { ok: true });
+      expect(await carryOutHere(order)).toMatchObject(visible ? { ok: false, code: 'object-exists' } : { ok: true });
       expect((await store.get(order.key, { signal })).equals(contentOf(BYTES))).toBe(true);
     });
   }

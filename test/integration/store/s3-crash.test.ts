@@ -11,8 +11,8 @@ import { openS3Store } from '../../../src/store/s3/store.ts';
 import type { Store } from '../../../src/store/types.ts';
 import { silentLogger } from '../../../src/telemetry/logger.ts';
 import { startGateway, type Gateway } from '../../support/gateway.ts';
-import { contentOf, type Order } from './child.ts';
-import { carryOut, crashAt } from './run-child.ts';
+import { carryOutHere, contentOf, type Order } from './child.ts';
+import { crashAt } from './run-child.ts';
 
 const BUCKET = 'crashes';
 const { signal } = new AbortController();
@@ -69,7 +69,7 @@ describe('fault 31: an upload to S3 whose process is killed', () => {
       const { removed } = await store.sweep({ signal, olderThanMs: 60_000, now: new Date(Date.now() + 120_000) });
       expect(removed).toHaveLength(left);
       expect(await unfinished()).toBe(0);
-      expect(carryOut(order)).toMatchObject(visible ? { ok: false, code: 'object-exists' } : { ok: true });
+      expect(await carryOutHere(order)).toMatchObject(visible ? { ok: false, code: 'object-exists' } : { ok: true });
       expect((await store.get(key, { signal })).equals(contentOf(bytes))).toBe(true);
       await store.delete(key, { signal });
     },
