@@ -60,6 +60,11 @@ export function buildProgram(output: Output, dispatch: Dispatch): Command {
     .description('Keeps etcd clusters backed up, restorable and inside their quota.')
     .version(version, '-V, --version')
     .exitOverride()
+    .configureHelp({
+      // commander would rather not wrap at all in a narrow terminal.
+      minWidthToWrap: 10,
+      subcommandTerm: (command) => [command.name(), ...command.registeredArguments.map(spelled)].join(' '),
+    })
     .configureOutput({
       writeOut: (text) => output.out(text.trimEnd()),
       writeErr: (text) => output.err(text.trimEnd()),
@@ -74,6 +79,10 @@ export function buildProgram(output: Output, dispatch: Dispatch): Command {
     );
   for (const verb of VERBS) addVerb(program, verb, dispatch);
   return program;
+}
+
+function spelled(argument: Argument): string {
+  return argument.required ? `<${argument.name()}>` : `[${argument.name()}]`;
 }
 
 function addVerb(program: Command, verb: Verb, dispatch: Dispatch): void {
