@@ -212,7 +212,7 @@ class Daemon {
         'the new configuration is refused; the old one stays in force',
       );
     }
-    await notifier.send('READY=1');
+    if (!this.#options.signal.aborted) await notifier.send('READY=1');
     this.#wake.abort();
   }
 
