@@ -1,7 +1,7 @@
 import { findBackup } from '../../catalog/find.ts';
 import type { Backup } from '../../catalog/types.ts';
 import { formatBytes } from '../../config/units.ts';
-import { asError, WardenError } from '../../errors.ts';
+import { asError, ERRORS, WardenError } from '../../errors.ts';
 import { loadCatalog } from '../../jobs/catalog.ts';
 import { copyBackup, isWhole, missingOn, owedTo, type CopyLine } from '../../jobs/copy.ts';
 import type { Store } from '../../store/types.ts';
@@ -32,13 +32,21 @@ export async function run(invocation: Invocation): Promise<Answer> {
         lines.push(await copyOne(backup, sources, to, context));
       }
     }
-    const failed = lines.filter((line) => line.outcome === 'failed').length;
     return {
-      exitCode: failed === 0 ? 0 : failed === lines.length ? 1 : 3,
+      exitCode: exitCodeOf(lines),
       json: { cluster, results: lines },
       text: lines.length === 0 ? 'nothing is missing' : renderTable(COLUMNS, lines, output.width),
     };
   });
+}
+
+/** All for one reason: its own code, so that damaged sources end with 13. */
+function exitCodeOf(lines: readonly CopyLine[]): number {
+  const failed = lines.flatMap(({ error }) => (error === undefined ? [] : [error.code]));
+  if (failed.length === 0) return 0;
+  if (failed.length < lines.length) return 3;
+  const [reason, ...others] = new Set(failed);
+  return others.length === 0 ? (Object.entries(ERRORS).find(([code]) => code === reason)?.[1].exit ?? 1) : 1;
 }
 
 async function copyOne(backup: Backup, sources: readonly Store[], to: Store, context: Invocation['context']): Promise<CopyLine> {
