@@ -161,12 +161,12 @@ class BackupRun {
   async #publish(context: JobContext, id: string, key: string, streamed: Streamed, belonging: Belonging): Promise<BackupResult> {
     const { signal, logger } = context;
     const manifest = this.#manifest(id, streamed, belonging);
-    if (belonging.opens !== undefined && this.#request.acceptCluster) {
+    if (belonging.accepts !== undefined) {
       // Before the manifest: a crash in between leaves an acceptance of a lineage without backups, which means nothing.
       await writeAcceptance(
         this.#stores,
         this.#cluster.name,
-        { kind: 'accept', lineage: manifest.lineage, clusterId: manifest.clusterId, reason: belonging.opens },
+        { kind: 'accept', lineage: manifest.lineage, clusterId: manifest.clusterId, reason: belonging.accepts },
         { tool: toolName, now: context.now(), random: randomBytes, signal },
       );
     }

@@ -12,6 +12,8 @@ export interface Belonging {
   readonly parent: Backup | undefined;
   /** Set when this backup opens a generation: why. */
   readonly opens: string | undefined;
+  /** Set when the caller accepts a generation, the one that this backup opens or one that a daemon has opened before: the reason to record. */
+  readonly accepts: string | undefined;
   /** Set when the history looks moved back, but only because too few members can be seen. */
   readonly doubt: string | undefined;
 }
@@ -25,16 +27,19 @@ export function belongsTo(
 ): Belonging {
   const seen = seenOf(view);
   const verdict = detectGeneration(catalog, seen);
-  if (verdict.kind === 'first') return { lineage: newLineage(random), parent: undefined, opens: undefined, doubt: undefined };
-  if (verdict.kind === 'same')
-    return { lineage: verdict.lineage, parent: byId(catalog, verdict.parent), opens: undefined, doubt: undefined };
+  const nothing = { parent: undefined, opens: undefined, accepts: undefined, doubt: undefined };
+  if (verdict.kind === 'first') return { ...nothing, lineage: newLineage(random) };
   const current = catalog.generations.at(-1);
+  if (verdict.kind === 'same') {
+    const accepts = request.acceptCluster && current?.accepted === false ? 'backup --accept-cluster' : undefined;
+    return { ...nothing, lineage: verdict.lineage, parent: byId(catalog, verdict.parent), accepts };
+  }
   if (!view.quorum && current?.clusterId === seen.clusterId) {
     // Without quorum the members that are left may be the ones that lagged: on the worst night that must not refuse the last copy of the data.
     return {
+      ...nothing,
       lineage: verdict.previous,
       parent: newestOf(catalog, verdict.previous),
-      opens: undefined,
       doubt: `${verdict.reason}; without quorum that may be a member that lags`,
     };
   }
@@ -43,7 +48,8 @@ export function belongsTo(
       hint: 'after a restore or a rebuild that you know of, say --accept-cluster; otherwise check --endpoints and --cluster',
     });
   }
-  return { lineage: newLineage(random), parent: undefined, opens: verdict.reason, doubt: undefined };
+  const accepts = request.acceptCluster ? verdict.reason : undefined;
+  return { ...nothing, lineage: newLineage(random), opens: verdict.reason, accepts };
 }
 
 /** The furthest that any member of the majority's cluster has got: one that lags is not a history that moved back. */
