@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { asError, WardenError } from '../errors.ts';
 import type { SnapshotCall, SnapshotSink } from './snapshot-call.ts';
 import type { SnapshotMessage } from './types.ts';
+import { createSweeper } from './young-garbage.ts';
 
 /** Bytes that may wait for the consumer before the stream is paused. */
 const HIGH_WATER = 4 * 1024 * 1024;
@@ -96,6 +97,7 @@ export async function* snapshotBatches(
   }
 
   const pace = createPace(watch.maxRate, watch.signal);
+  const sweep = createSweeper();
   try {
     for (;;) {
       if (typeof state === 'object') throw state;
@@ -106,6 +108,7 @@ export async function* snapshotBatches(
         queuedBytes = 0;
         call.resume();
         yield batch;
+        sweep(bytes);
         await pace(bytes).catch((error: unknown) => {
           throw watch.explain(asError(error));
         });

