@@ -25,6 +25,7 @@ export async function benchBackup({ rounds, gib }: BackupBenchOptions): Promise<
   const etcdctl = program('etcdctl', '3.6');
   const aws = program('aws');
   const file = join(work, 'by-hand.db');
+  const store = join(work, 'store');
 
   function drain(): Promise<Run> {
     return measure(process.execPath, [join(import.meta.dirname, 'drain.ts'), endpoint]);
@@ -52,7 +53,7 @@ export async function benchBackup({ rounds, gib }: BackupBenchOptions): Promise<
   }
 
   const candidates = {
-    'etcd-warden, to disk': () => measureBackup({ endpoint, to: join(work, 'store') }),
+    'etcd-warden, to disk': () => measureBackup({ endpoint, to: store }),
     'etcdctl snapshot save': save,
     'our client, to nothing': drain,
     'etcd-warden, to S3': () => measureBackup({ endpoint, to: 's3://bench/ours', gateway }),
@@ -67,14 +68,13 @@ export async function benchBackup({ rounds, gib }: BackupBenchOptions): Promise<
   let stored = 0;
   for (let round = 1; round <= rounds; round++) {
     for (const name of names) {
-      removeFolder(join(work, 'store'));
-      for (const left of ['store', 'buckets/bench/ours', 'buckets/bench/by-hand']) removeFolder(join(work, left));
-      for (const left of [file, `${file}.zst`]) removeFolder(left);
-      mkdirSync(join(work, 'store'));
+      for (const left of [store, join(gateway.root, 'bench/ours'), join(gateway.root, 'bench/by-hand'), file, `${file}.zst`])
+        removeFolder(left);
+      mkdirSync(store);
       await settle();
       const run = await candidates[name]();
       runs[name].push(run);
-      if (name === 'etcd-warden, to disk') stored = bytesUnder(join(work, 'store'));
+      if (name === 'etcd-warden, to disk') stored = bytesUnder(store);
       console.log(`round ${round} of ${rounds}  ${name}: ${run.seconds.toFixed(2)} s`);
     }
   }

@@ -30,7 +30,7 @@ export async function benchRss({ sizes }: { sizes: readonly number[] }): Promise
     await using cluster = await startWithDatabase(gib, { sparse });
     for (const store of ['disk', 'S3'] as const) {
       for (const encryption of ['plain', 'age'] as const) {
-        for (const left of ['store', 'buckets/bench/ours']) removeFolder(join(work, left));
+        for (const left of [join(work, 'store'), join(gateway.root, 'bench/ours')]) removeFolder(left);
         mkdirSync(join(work, 'store'));
         const measured = await measureBackup({
           endpoint: cluster.endpoints[0]!,
