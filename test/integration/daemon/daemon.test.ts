@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startCluster, type Cluster } from '../../support/cluster.ts';
@@ -199,6 +199,40 @@ describe('the daemon, with a real etcd', () => {
       () => Promise.resolve(children.every((pid) => !alive(pid))),
       () => `jobs ${children.join(', ')} still run`,
     );
+  });
+
+  test('fault 66: a daemon evicted in the middle of a backup leaves nothing visible, and the one that overlaps it takes the slot', async () => {
+    rmSync(join(folder, 'store'), { recursive: true, force: true });
+    const slow = config({}, { maxRate: '20KiB' }); // 200 kB take ten seconds: longer than a pod is given
+    const quick = config();
+    await using leaving = await startDaemon(slow);
+    await until(
+      () => Promise.resolve(leaving.output().includes('member chosen')),
+      () => leaving.output(),
+    );
+    await using coming = await startDaemon(quick);
+    leaving.kill('SIGTERM');
+    await until(
+      () => Promise.resolve(leaving.output().includes('"message":"stopping"')),
+      () => leaving.output(),
+    );
+    const refused = await leaving.get('/readyz');
+    expect(JSON.parse(refused.body)).toMatchObject({
+      ready: false,
+      reasons: expect.arrayContaining([expect.objectContaining({ code: 'stopping' })]) as unknown,
+    });
+    await new Promise((resolve) => setTimeout(resolve, 2_000)); // what is left of the pod's time, by the kubelet's clock and not ours
+    leaving.kill('SIGKILL');
+    await leaving.done;
+    const visible = existsSync(join(folder, 'store', 'main')) ? manifests() : [];
+    expect(visible).toEqual([]);
+    await backups(coming, 1);
+    const { backups: listed } = (await runWarden(['list', '--from', join(folder, 'store'), '--json'])).json<{
+      backups: { state: string }[];
+    }>();
+    expect(listed.every(({ state }) => state === 'complete')).toBe(true);
+    expect(listed.length).toBeGreaterThan(0);
+    await coming.stop();
   });
 
   test('a port that is taken, and an API open to the network, end the start with code and sentence', async () => {
