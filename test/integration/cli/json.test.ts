@@ -1,0 +1,182 @@
+/** docs/json.md, held to what the verbs print: every field in its tables is really there, and no other. */
+import { rmSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { runCli } from '../../../src/cli/run.ts';
+import { VERBS } from '../../../src/cli/verbs.ts';
+import { seedBackup } from '../../support/backups.ts';
+import { startCluster, type Cluster } from '../../support/cluster.ts';
+import { LINEAGE_TWO } from '../../support/manifests.ts';
+import { product } from '../../support/product.ts';
+import { recordedOutput } from '../../support/recorded-output.ts';
+import { startDaemon, type Daemon } from '../../support/run-warden.ts';
+import { seedFolder } from '../../support/seeded-folder.ts';
+import { removeFolder, temporaryFolder } from '../../support/watchdog.ts';
+
+interface Documented {
+  readonly path: string;
+  /** The text says that it may be absent. */
+  readonly optional: boolean;
+}
+
+/** Fields by heading. */
+function documented(): Map<string, Documented[]> {
+  const text = readFileSync(new URL('../../../docs/json.md', import.meta.url), 'utf8');
+  return new Map(
+    text
+      .split(/^## /m)
+      .slice(1)
+      .map((section) => {
+        const rows = section.split('\n').filter((line) => line.startsWith('| `'));
+        const fields = rows.flatMap((row) => {
+          const [, names = '', meaning = ''] = row.split('|');
+          return [...names.matchAll(/`([^`]+)`/g)].map(([, path]) => ({ path: path!, optional: /\babsent\b/.test(meaning) }));
+        });
+        return [section.split('\n')[0]!, fields];
+      }),
+  );
+}
+
+/** `backups[].copies[].store` and so on; an empty list or map is itself. */
+function pathsOf(value: unknown, path = ''): string[] {
+  if (Array.isArray(value)) return value.length === 0 ? [`${path}[]`] : value.flatMap((item: unknown) => pathsOf(item, `${path}[]`));
+  if (typeof value !== 'object' || value === null) return [path];
+  return Object.entries(value).flatMap(([key, item]) => pathsOf(item, path === '' ? key : `${path}.${key}`));
+}
+
+/** `a.*` stands for everything below. */
+function covers(documentedPath: string, seen: string): boolean {
+  if (!documentedPath.endsWith('.*')) return documentedPath === seen;
+  const parent = documentedPath.slice(0, -2);
+  return seen === parent || seen.startsWith(`${parent}.`) || seen.startsWith(`${parent}[]`);
+}
+
+/** An empty list shows none of its fields. */
+function isEmptyListOf(seen: string, documentedPath: string): boolean {
+  return seen.endsWith('[]') && documentedPath.startsWith(`${seen}.`);
+}
+
+const seen = new Map<string, Set<string>>();
+
+/** Runs the verb in this process and remembers which fields it printed. */
+async function call(heading: string, words: readonly string[], wanted: number): Promise<Record<string, unknown>> {
+  const output = recordedOutput();
+  const code = await runCli([...words, '--json'], { env: {}, output });
+  if (code !== wanted) throw new Error(`${words.join(' ')} ended with ${code}: ${[...output.said, ...output.printed].join('\n')}`);
+  const document = JSON.parse(output.printed.join('\n')) as Record<string, unknown>;
+  const paths = seen.get(heading) ?? seen.set(heading, new Set()).get(heading)!;
+  for (const path of pathsOf(document)) paths.add(path);
+  return document;
+}
+
+let cluster: Cluster;
+let folder: string;
+let config: string;
+let disk: string;
+let daemon: Daemon;
+beforeAll(async () => {
+  folder = temporaryFolder('cli-json');
+  cluster = await startCluster({ minor: '3.6', members: 1 });
+  ({ configPath: config, disk } = product({
+    folder,
+    cluster,
+    options: {
+      stores: { disk: { type: 'local', path: join(folder, 'backups') }, second: { type: 'local', path: join(folder, 'second') } },
+    },
+  }));
+  daemon = await startDaemon({
+    clusters: { main: { endpoints: cluster.endpoints } },
+    stores: { disk: { type: 'local', path: join(folder, 'idle') } },
+  });
+});
+afterAll(async () => {
+  await daemon[Symbol.asyncDispose]();
+  await cluster[Symbol.asyncDispose]();
+  removeFolder(folder);
+});
+
+// One story, in order: each verb needs what those before it have made.
+describe('what --json prints', () => {
+  const from = (): string[] => ['--config', config];
+
+  test('backup: complete, pruned, and partial', async () => {
+    await call('backup', ['backup', ...from(), '--label', 'first', '--prune'], 0);
+    // A store that is a file takes nothing.
+    const blocked = join(folder, 'second');
+    rmSync(blocked, { recursive: true });
+    writeFileSync(blocked, '');
+    expect(await call('backup', ['backup', ...from()], 3)).toMatchObject({ outcome: 'partial' });
+    await call('list', ['list', ...from()], 0);
+    expect((await call('prune', ['prune', ...from()], 3))['skipped']).toHaveLength(1);
+    rmSync(blocked);
+  });
+
+  test('copy, list, show and verify', async () => {
+    await call('copy', ['copy', '--missing', ...from()], 0);
+    writeFileSync(join(disk, 'main', 'README.txt'), 'not ours');
+    await call('verify', ['verify', '--all', ...from()], 0);
+    await call('show', ['show', 'latest', ...from()], 0);
+    await call('list', ['list', ...from()], 0);
+    await call('status', ['status', ...from()], 0);
+  });
+
+  test('hold, prune, release, accept-cluster and delete', async () => {
+    const { backups } = (await call('list', ['list', ...from()], 0)) as { backups: { id: string }[] };
+    const first = backups[0]!.id;
+    await call('hold', ['hold', first, '--reason', 'why', ...from()], 0);
+    await call('error', ['delete', first, ...from()], 14);
+    await call('prune', ['prune', '--dry-run', ...from()], 0);
+    await call('release', ['release', first, ...from()], 0);
+    await call('accept-cluster', ['accept-cluster', ...from()], 0);
+    await call('delete', ['delete', first, ...from()], 0);
+  });
+
+  test('a new generation, which is accepted', async () => {
+    await using other = await startCluster({ minor: '3.6', members: 1 });
+    const elsewhere = ['--endpoints', other.endpoints.join(','), '--to', join(folder, 'third')];
+    const direct = ['--endpoints', cluster.endpoints.join(','), '--to', join(folder, 'third')];
+    await call('backup', ['backup', ...direct], 0);
+    await call('error', ['backup', ...elsewhere], 14);
+    expect(await call('backup', ['backup', ...elsewhere, '--accept-cluster'], 0)).toHaveProperty('newGeneration.reason');
+    await call('status', ['status', ...elsewhere], 0);
+    const restored = join(folder, 'restored');
+    seedFolder(restored, (stores) => {
+      seedBackup(stores, { time: '2026-11-01T10:00:00.000Z' });
+      seedBackup(stores, { time: '2026-11-02T10:00:00.000Z', lineage: LINEAGE_TWO });
+    });
+    expect((await call('accept-cluster', ['accept-cluster', '--from', restored], 0))['stores']).toEqual([{ store: 'local', error: null }]);
+  });
+
+  test('config, healthcheck and failures', async () => {
+    await call('config check', ['config', 'check', ...from()], 0);
+    await call('config print', ['config', 'print', ...from()], 0);
+    await call('config docs', ['config', 'docs'], 0);
+    await call('healthcheck', ['healthcheck', '--http-listen', new URL(daemon.url).host], 0);
+    writeFileSync(join(folder, 'broken.yaml'), 'clusters: {main: {endpints: [x], backup: {maxAge: 1D}}}\nstores: {}\n');
+    await call('error', ['list', '--config', join(folder, 'broken.yaml')], 2);
+    await call('error', ['list', '--from', 's3://', '--cluster', 'X Y'], 2);
+  });
+
+  test('every documented field was there, but for those that are said to be absent at times', () => {
+    for (const [heading, fields] of documented()) {
+      // The daemon prints its word when it ends.
+      if (heading === 'run') continue;
+      const paths = [...(seen.get(heading === 'When something fails' ? 'error' : heading) ?? [])];
+      const missing = fields.filter(({ path, optional }) => !optional && !paths.some((one) => covers(path, one)));
+      expect({ heading, missing: missing.map(({ path }) => path) }).toEqual({ heading, missing: [] });
+    }
+  });
+
+  test('nothing was there that is not documented', () => {
+    for (const [heading, paths] of seen) {
+      const fields = documented().get(heading === 'error' ? 'When something fails' : heading) ?? [];
+      const strange = [...paths].filter((path) => !fields.some((field) => covers(field.path, path) || isEmptyListOf(path, field.path)));
+      expect({ heading, strange }).toEqual({ heading, strange: [] });
+    }
+  });
+
+  test('every verb has its table', () => {
+    const headings = [...documented().keys()].map((heading) => heading.split(' ')[0]);
+    expect(VERBS.filter(({ name }) => !headings.includes(name)).map(({ name }) => name)).toEqual([]);
+  });
+});
