@@ -22,9 +22,15 @@ export async function spoolFolder(stores: readonly Store[], stateDir: string): P
   return folder;
 }
 
-/** @throws WardenError `disk-full` when the spool would not fit, before its first byte is written */
+/** @throws WardenError `disk-full` when the spool would not fit, before its first byte is written; `disk-failed` when the folder is gone */
 export async function checkSpool(folder: string, neededBytes: number): Promise<void> {
-  const { bavail, bsize } = await statfs(folder);
+  const { bavail, bsize } = await statfs(folder).catch((error: unknown) => {
+    // By its name: no other member would do better.
+    throw new WardenError('disk-failed', `the spool folder ${folder} cannot be used: ${asError(error).message}`, {
+      hint: 'was the folder removed, or its disk unmounted?',
+      cause: error,
+    });
+  });
   const free = bavail * bsize;
   if (free >= neededBytes) return;
   throw new WardenError('disk-full', `the spool folder ${folder} has ${free} bytes free, about ${neededBytes} are needed`, {
