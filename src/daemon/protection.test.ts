@@ -234,6 +234,72 @@ describe('the protection of a cluster', () => {
     expect(await metric('etcd_warden_leader')).toBe(1);
   });
 
+  test('elected again while a copy takes hours, it takes the next slot all the same', async () => {
+    const missing = { stores: [{ store: 's3', newestVerifiedMs: undefined, missing: 1 }] };
+    const { clock, jobs, protection } = await protect({
+      answer: (job) => (job.verb === 'survey' ? surveyResult(START, missing) : job.verb === 'copy' ? NEVER : undefined),
+    });
+    expect(jobs.verbs()).toEqual(['survey', 'sweep', 'copy']);
+    protection.setLeadership({ role: 'standby', leader: 'other host' });
+    await clock.advance(1000);
+    protection.setLeadership({ role: 'leader' });
+    await clock.advance(3 * MINUTE);
+    expect(slotsOf(jobs)).toEqual(['12:00']);
+  });
+
+  test("a standby looks at the stores often enough not to call the leader's backups too old", async () => {
+    const config = clusterConfig({ backup: { maxAgeMs: 20 * MINUTE } });
+    const { clock, protection } = await protect({
+      elected: false,
+      config,
+      answer: (job, clock) => (job.verb === 'survey' ? surveyResult(clock.now() - MINUTE) : undefined),
+    });
+    protection.setLeadership({ role: 'standby', leader: 'other host' });
+    for (let round = 0; round < 12; round += 1) {
+      await clock.advance(5 * MINUTE);
+      expect(clock.now() - protection.status().newestComplete!.timeMs).toBeLessThan(20 * MINUTE);
+    }
+  });
+
+  test('a sweep that failed is tried again, and what becomes old later is swept a day later', async () => {
+    let failing = true;
+    const { clock, jobs } = await protect({
+      answer: (job) => {
+        if (job.verb === 'sweep') return failing ? fail('store-unavailable') : {};
+        return job.verb === 'backup' ? backupResult() : undefined;
+      },
+    });
+    const sweeps = (): number => jobs.verbs().filter((verb) => verb === 'sweep').length;
+    expect(sweeps()).toBe(1);
+    failing = false;
+    await clock.advance(HOUR);
+    expect(sweeps()).toBe(2);
+    await clock.advance(2 * HOUR);
+    expect(sweeps()).toBe(2);
+    const { monotonicMs } = clock;
+    clock.monotonicMs = () => monotonicMs() + 24 * HOUR;
+    await clock.advance(HOUR);
+    expect(sweeps()).toBe(3);
+  });
+
+  test('after a job that crashed the leftovers are swept, because they take the room that the next attempt needs', async () => {
+    const { clock, jobs } = await protect({
+      config: clusterConfig({ backup: { retries: 0 } }),
+      answer: (job) => (job.verb === 'backup' ? fail('job-crashed') : undefined),
+    });
+    await clock.advance(MINUTE);
+    expect(jobs.verbs()).toEqual(['survey', 'sweep', 'backup', 'survey', 'sweep']);
+  });
+
+  test('a backup dated in the future serves no slot: a failed attempt is tried again beside it', async () => {
+    const { clock, jobs } = await protect({
+      newestMs: START + 1000 * HOUR,
+      answer: (job) => (job.verb === 'backup' ? fail('unreachable') : undefined),
+    });
+    await clock.advance(30 * MINUTE);
+    expect(slotsOf(jobs).filter((slot) => slot === '12:00')).toHaveLength(3);
+  });
+
   test('without quorum nobody is elected, and the backups go on', async () => {
     const { clock, jobs, protection, metric } = await protect();
     protection.setLeadership({ role: 'alone', reason: 'no quorum' });
@@ -265,6 +331,20 @@ describe('the protection of a cluster', () => {
     expect(jobs.verbs()).toEqual(['survey', 'sweep', 'copy', 'survey']);
     await clock.advance(MINUTE);
     expect(jobs.verbs().slice(4)).toEqual(['backup', 'prune', 'survey', 'copy', 'survey']);
+  });
+
+  test('a copy that cannot be completed is said, with the store and the reason', async () => {
+    const { lines } = await protect({
+      answer: (job) => {
+        if (job.verb === 'survey') return surveyResult(START, { stores: [{ store: 's3', newestVerifiedMs: undefined, missing: 1 }] });
+        return job.verb === 'copy' ? [{ id: 'x', to: 's3', outcome: 'failed', error: { code: 'store-denied', message: 'no' } }] : undefined;
+      },
+    });
+    expect(lines.find(({ message }) => message.includes('could not be completed'))?.fields).toMatchObject({
+      id: 'x',
+      to: 's3',
+      error: { code: 'store-denied' },
+    });
   });
 
   test('a request for a backup joins the one that runs, and is measured once', async () => {

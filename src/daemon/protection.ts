@@ -11,7 +11,7 @@ import type { Board, Outcome, Submitted } from './board.ts';
 import type { Clock } from './clock.ts';
 import { worksHere, type LeadershipState } from './leadership.ts';
 import { recordBackup, recordFailure, recordPrune, recordSurvey } from './record.ts';
-import { asBackupResult, asSurveyResult, pruneCounts } from './results.ts';
+import { asBackupResult, asSurveyResult, copyFailures, pruneCounts } from './results.ts';
 import { mayRetry, retryDelayMs } from './retry.ts';
 import { clockIsSet, decide, EMPTY_MEMORY, slotsOf, withoutSlot, type SlotMemory, type Slots } from './slots.ts';
 import type { StateFile } from './state.ts';
@@ -48,6 +48,11 @@ export interface ProtectionStatus {
 const SURVEY_PATIENCE_MS = 60_000;
 /** Chores without a backup before them: copies that failed then, listings that went stale, a standby's view. */
 const CHORES_EVERY_MS = 60 * 60_000;
+/** A standby learns of backups only by looking: often enough that it does not call the other daemon's backups too old. */
+const STANDBY_LOOKS = 4;
+const STANDBY_SHORTEST_MS = 10_000;
+/** What a crash leaves is young when the daemon starts, and may only go when it is old. */
+const SWEEP_EVERY_MS = 24 * 60 * 60_000;
 
 /** The backup that is queued or running, whoever asked for it, and the error that a retry may mend. */
 interface ActiveBackup {
@@ -67,8 +72,9 @@ export class Protection {
   #active: ActiveBackup | undefined;
   #run: { slotMs: number | undefined; attempt: number; sinceMs: number; promise: Promise<void> } | undefined;
   #chores: Promise<void> | undefined;
-  #choresDueMs = 0;
-  #swept = false;
+  #choresAtMs = -Infinity;
+  /** Monotonic. */
+  #sweepDueMs = -Infinity;
   /** A new backup is there: retention may take old ones away. */
   #pruneDue = false;
   #saving: Promise<void> = Promise.resolve();
@@ -115,7 +121,11 @@ export class Protection {
     metrics.set('etcd_warden_leader', { cluster }, worksHere(state) ? 1 : 0);
     metrics.set('etcd_warden_coordinated', { cluster }, state.role === 'alone' ? 0 : 1);
     // Another daemon may have served slots meanwhile that this one knows nothing of.
-    if (worksHere(state) && !worksHere(before)) this.#surveyDue = true;
+    if (worksHere(state) && !worksHere(before)) {
+      this.#surveyDue = true;
+      // A copy that takes hours must not hold the first slot up: the chores that are under way look at the stores only at their end.
+      if (this.#chores !== undefined) void this.#waitForSurvey();
+    }
     if (state.role === 'leader') logger.info({}, 'elected: this daemon takes the backups');
     else if (state.role === 'standby') logger.info({ leader: state.leader }, 'standby: another daemon takes the backups');
     else logger.warn({ reason: state.reason }, 'no election: this daemon takes the backups without one');
@@ -129,9 +139,10 @@ export class Protection {
   tick(): number {
     const nowMs = this.#ports.clock.now();
     if (this.#stopping.signal.aborted || this.#leadership === undefined) return Infinity;
-    if (this.#chores === undefined && (this.#surveyDue || nowMs >= this.#choresDueMs || nowMs < this.#choresDueMs - CHORES_EVERY_MS))
-      this.#startChores();
-    if (this.#surveyDue || this.#slots === undefined) return this.#slots === undefined ? this.#choresDueMs : Infinity;
+    const everyMs = this.#choresEveryMs();
+    const sinceMs = nowMs - this.#choresAtMs;
+    if (this.#chores === undefined && (this.#surveyDue || sinceMs >= everyMs || sinceMs < 0)) this.#startChores();
+    if (this.#surveyDue || this.#slots === undefined) return this.#slots === undefined ? this.#choresAtMs + everyMs : Infinity;
 
     const { schedule, catchUpMs } = this.#config.backup;
     const decision = decide(this.#slots, this.#memory, {
@@ -211,8 +222,7 @@ export class Protection {
       .finally(() => {
         this.#run = undefined;
         // Stopped in the middle: after the restart the slot is still to be served.
-        const served = this.#newest !== undefined && this.#newest.timeMs >= slotMs;
-        if (this.#stopping.signal.aborted && !served && this.#slots !== undefined)
+        if (this.#stopping.signal.aborted && !this.#isServed(slotMs) && this.#slots !== undefined)
           this.#memory = withoutSlot(this.#memory, this.#slots, slotMs);
         this.#save();
         this.#startChores();
@@ -240,9 +250,14 @@ export class Protection {
       logger.info({ attempt: run.attempt + 1, inMs: delayMs }, 'the backup will be tried again');
       await clock.sleep(delayMs, this.#stopping.signal);
       if (this.#stopping.signal.aborted || !worksHere(this.#leadership)) return;
-      if (this.#newest !== undefined && this.#newest.timeMs >= slotMs) return; // somebody asked for one meanwhile
+      if (this.#isServed(slotMs)) return; // somebody asked for one meanwhile
       run.attempt += 1;
     }
+  }
+
+  /** A backup dated in the future, by a clock that was wrong once, serves no slot of the present. */
+  #isServed(slotMs: number): boolean {
+    return this.#newest !== undefined && this.#newest.timeMs >= slotMs && this.#newest.timeMs <= this.#ports.clock.now();
   }
 
   #backup(slotMs: number | undefined): ActiveBackup {
@@ -288,6 +303,8 @@ export class Protection {
       logger.warn({ error }, 'the backup was stopped');
       return error;
     }
+    // It could not tidy up behind itself: its spool takes the room that the next attempt needs.
+    if (error.code === 'job-crashed' || error.code === 'job-stalled') this.#sweepDueMs = -Infinity;
     this.#failures += 1;
     this.#lastError = { atMs: nowMs, code: error.code, message: error.message, hint: error.hint };
     recordFailure(metrics, cluster, error, this.#failures);
@@ -326,7 +343,7 @@ export class Protection {
   #startChores(): void {
     const { clock, logger, wake } = this.#ports;
     if (this.#stopping.signal.aborted) return;
-    this.#choresDueMs = clock.now() + CHORES_EVERY_MS;
+    this.#choresAtMs = clock.now();
     const before = this.#chores ?? Promise.resolve();
     const chores = before
       .then(() => this.#doChores())
@@ -337,6 +354,11 @@ export class Protection {
       });
     this.#chores = chores;
     if (this.#surveyDue) void this.#waitForSurvey();
+  }
+
+  #choresEveryMs(): number {
+    if (worksHere(this.#leadership)) return CHORES_EVERY_MS;
+    return Math.min(CHORES_EVERY_MS, Math.max(STANDBY_SHORTEST_MS, this.#config.backup.maxAgeMs / STANDBY_LOOKS));
   }
 
   async #waitForSurvey(): Promise<void> {
@@ -361,15 +383,18 @@ export class Protection {
     }
     await this.#surveyNow();
     if (!works) return;
-    if (!this.#swept) {
-      this.#swept = true;
+    if (this.#ports.clock.monotonicMs() >= this.#sweepDueMs) {
       const outcome = await board.submit({ verb: 'sweep', request: { cluster } }).done;
-      if (!outcome.ok) this.#choreFailed('sweep', outcome.error);
+      if (outcome.ok) this.#sweepDueMs = this.#ports.clock.monotonicMs() + SWEEP_EVERY_MS;
+      else this.#choreFailed('sweep', outcome.error);
     }
     if (this.#survey?.stores.some((store) => store.missing > 0) !== true) return;
     logger.info({}, 'completing missing copies');
     const outcome = await board.submit({ verb: 'copy', request: { cluster, missing: true } }).done;
-    if (!outcome.ok) this.#choreFailed('copy', outcome.error);
+    if (outcome.ok)
+      for (const failure of copyFailures(outcome.result))
+        logger.warn(failure, 'a missing copy could not be completed; it will be tried again');
+    else this.#choreFailed('copy', outcome.error);
     await this.#surveyNow();
   }
 

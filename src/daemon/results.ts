@@ -35,6 +35,12 @@ export function pruneCounts(value: unknown): PruneCounts {
   return { removed: ids('removed'), kept: ids('kept', 'locked'), failed: ids('failed') };
 }
 
+/** What a copy job could not complete, one line for each backup and store. */
+export function copyFailures(value: unknown): readonly { readonly id: unknown; readonly to: unknown; readonly error: unknown }[] {
+  const lines: unknown[] = Array.isArray(value) ? value : [];
+  return lines.filter(isRecord).flatMap(({ outcome, id, to, error }) => (outcome === 'failed' ? [{ id, to, error }] : []));
+}
+
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

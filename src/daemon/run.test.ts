@@ -125,7 +125,7 @@ describe('the daemon', () => {
     await daemon;
     expect(notices).toContain('STOPPING=1');
     expect(campaigns).toEqual(['+prod', '-prod']);
-    await expect(fetch(`${url}/healthz`)).rejects.toThrow();
+    await expect(fetch(`${url}/healthz`)).rejects.toThrow('fetch failed');
   });
 
   test('a stale backup, an unaccepted generation and a failed attempt make it not ready, with the reason; never not alive', async () => {

@@ -71,7 +71,7 @@ export function fakeJobs(auto: (job: JobRequest) => unknown = () => undefined) {
       const answer = auto(job);
       if (answer !== undefined && answer !== NEVER) resolve(answer);
     } catch (error) {
-      reject(error as Error);
+      reject(error);
     }
     return promise;
   };
@@ -168,7 +168,7 @@ export function daemonConfig(stateDir: string, clusters: readonly ClusterConfig[
     api: { listen: undefined, token: undefined, certFile: undefined, keyFile: undefined, hosts: [] },
     daemon: { graceMs: 10_000, heavyJobs: 1, sweepAgeMs: 3_600_000 },
     ...part,
-  } as Config;
+  };
 }
 
 /** Keeps what was logged: `level message` and the fields. */
