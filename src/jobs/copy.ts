@@ -105,10 +105,22 @@ async function copyData(
   const spool = await createSpool(join(folder, temporaryName()), manifest.stored.bytes);
   const accepted = Promise.withResolvers<void>();
   accepted.promise.catch(() => {}); // the upload may have failed before it awaits this
-  const upload = to.upload(key, spool, { signal, accepted: accepted.promise });
+  let bytes = 0;
+  let sentBefore = 0;
+  // While bytes come in they are the progress; then those that still go out: a copy that tells nothing for long looks stalled.
+  const onProgress = (sent: number): void => {
+    if (bytes < manifest.stored.bytes) sentBefore = sent;
+    else
+      context.progress({
+        step: 'copy',
+        message: `sending the rest of ${manifest.id} to ${to.name}`,
+        bytes: sent - sentBefore,
+        totalBytes: manifest.stored.bytes - sentBefore,
+      });
+  };
+  const upload = to.upload(key, spool, { signal, accepted: accepted.promise, onProgress });
   upload.catch(() => {}); // awaited below; a failure before that must not go unhandled
   try {
-    let bytes = 0;
     for await (const block of from.stream(key, { signal })) {
       await spool.append([block]);
       bytes += block.length;

@@ -81,10 +81,21 @@ export async function attemptBackup(options: AttemptOptions): Promise<AttemptRes
     recipients: options.recipients,
     signal,
   });
-  const uploads = options.stores.map((store) => upload(store, options, sealer.spool, accepted.promise, signal));
+  let storedBytes: number | undefined;
+  const uploads = options.stores.map((store) =>
+    upload(
+      store,
+      options,
+      sealer.spool,
+      accepted.promise,
+      signal,
+      uploadProgress(store.name, () => storedBytes, options.onProgress),
+    ),
+  );
   try {
     const intake = await takeStream(options, sealer, signal);
     const sealed = { ...(await sealer.finish()), databaseSha256: intake.databaseSha256 };
+    storedBytes = sealed.storedBytes;
     const streamMs = performance.now() - started;
     options.onProgress({ step: 'check', message: 'reading the revision from the file' });
     const head = await judgedHead(options, sealer, signal);
@@ -154,6 +165,35 @@ async function takeStream(options: AttemptOptions, sealer: Sealer, signal: Abort
 /** Failures of this machine, not of the member: going to the next member would not help. */
 const OURS: ReadonlySet<string> = new Set(['disk-full', 'disk-failed', 'interrupted', 'refused', 'permission-denied']);
 
+/**
+ * While the stream runs it has the word; after it whoever is slower than the member. Not only for people: to the daemon a job that tells nothing for
+ * long has stalled, and an upload may go on for hours.
+ */
+function uploadProgress(
+  store: string,
+  storedBytes: () => number | undefined,
+  onProgress: (event: ProgressEvent) => void,
+): (bytes: number) => void {
+  let before = 0;
+  let reportedAt = 0;
+  return (bytes) => {
+    const all = storedBytes();
+    const now = performance.now();
+    if (all === undefined) before = bytes;
+    else if (now - reportedAt >= PROGRESS_INTERVAL_MS) {
+      reportedAt = now;
+      // Counted from the end of the stream, so that rate and time left are those of what is left.
+      onProgress({
+        step: 'upload',
+        message: `sending the rest to ${store}`,
+        bytes: bytes - before,
+        totalBytes: all - before,
+        subject: store,
+      });
+    }
+  };
+}
+
 /** One store's share; its failure is its own result, so that the others go on. Never rejects. */
 async function upload(
   store: Store,
@@ -161,9 +201,10 @@ async function upload(
   spool: GrowingFile,
   accepted: Promise<void>,
   signal: AbortSignal,
+  onProgress: (bytes: number) => void,
 ): Promise<UploadResult> {
   try {
-    return { store: store.name, outcome: 'stored', object: await store.upload(options.key, spool, { signal, accepted }) };
+    return { store: store.name, outcome: 'stored', object: await store.upload(options.key, spool, { signal, accepted, onProgress }) };
   } catch (thrown) {
     const error = errorDetails(thrown);
     if (!signal.aborted)
