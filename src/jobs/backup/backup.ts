@@ -110,7 +110,12 @@ class BackupRun {
     this.#destinations.dropUnreachable(catalog);
     const belonging = belongsTo(catalog, view, this.#request, randomBytes);
     if (belonging.doubt !== undefined) this.#warn('history-unclear', belonging.doubt);
-    const exclusion = await exclude(this.#coordination, { purpose: `backup of ${this.#cluster.name}`, signal, logger });
+    const exclusion = await exclude(this.#coordination, {
+      purpose: `backup of ${this.#cluster.name}`,
+      keyPrefix: this.#cluster.keyPrefix,
+      signal,
+      logger,
+    });
     try {
       this.#warnings.push(...exclusion.warnings);
       if (await this.#slotServed()) return this.#skipped();

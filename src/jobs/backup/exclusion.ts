@@ -16,7 +16,7 @@ export interface Exclusion {
 /** @throws WardenError `locked` when another process holds the lock */
 export async function exclude(
   coordination: Coordination | undefined,
-  options: { readonly purpose: string; readonly signal: AbortSignal; readonly logger: Logger },
+  options: { readonly purpose: string; readonly keyPrefix: string; readonly signal: AbortSignal; readonly logger: Logger },
 ): Promise<Exclusion> {
   const stop = new AbortController();
   if (coordination === undefined) return { warnings: [], signal: stop.signal, release: async () => {} };
@@ -24,7 +24,7 @@ export async function exclude(
   switch (result.outcome) {
     case 'held-by-other':
       throw new WardenError('locked', `another process holds the lock of this cluster: ${result.holder}`, {
-        hint: 'wait for it, or see `etcd-warden status`; a lock whose holder died ends with its lease',
+        hint: `wait for it, or see \`etcd-warden status\`; the lock of a process that died ends with its lease within a minute, one that somebody wrote by hand stays until \`etcdctl del ${options.keyPrefix.replace(/\/+$/, '')}/lock\``,
       });
     case 'unavailable': {
       const warning = { code: 'no-lock', message: `taken without the cluster's lock: ${result.reason}` };
