@@ -178,8 +178,15 @@ describe('slots', () => {
     const before = play(cron, [NOON + 1]).memory;
     const inTime = play(cron, every(20_000, NOON + 7 * HOUR, NOON + 8 * HOUR), { catchUpMs: 2 * HOUR }, before);
     expect({ started: times(inTime.started), caughtUp: inTime.caughtUp }).toEqual({ started: ['18:00'], caughtUp: 1 });
-    const tooLate = play(cron, every(20_000, NOON + 9 * HOUR, NOON + 10 * HOUR), { catchUpMs: 2 * HOUR }, before);
+    const late = every(20_000, NOON + 9 * HOUR, NOON + 10 * HOUR);
+    const tooLate = play(cron, late, { catchUpMs: 2 * HOUR, newestBackupMs: NOON + 1 }, before);
     expect({ started: tooLate.started, missed: tooLate.missed }).toEqual({ started: [], missed: 1 });
+  });
+
+  test('where there is no backup at all no slot is too late: a new daemon takes one at once', () => {
+    const cron = slots('0 3 * * *');
+    expect(times(play(cron, [NOON], { catchUpMs: 2 * HOUR }).started)).toEqual(['03:00']);
+    expect(play(cron, [NOON], { catchUpMs: 2 * HOUR, newestBackupMs: NOON - 30 * HOUR }).started).toEqual([]);
   });
 
   test('a slot that a backup in the stores already serves does not run, whatever the memory says', () => {

@@ -99,8 +99,9 @@ export function decide(slots: Slots, memory: SlotMemory, at: Circumstances): Dec
 
   const lateMs = at.nowMs - due;
   const late = lateMs > PROMPT_MS;
-  // A pending slot waits for its jitter by intention; it is not late for that.
-  if (next.pending === undefined && late && lateMs > at.catchUpMs) {
+  // A pending slot waits for its jitter by intention; it is not late for that. And where there is no backup at all, none is too late.
+  const tooLate = late && lateMs > at.catchUpMs && at.newestBackupMs !== undefined;
+  if (next.pending === undefined && tooLate) {
     // Without a memory nobody can have missed it: the daemon is new here.
     const wasExpected = memory.lastDueMs === undefined ? 0 : 1;
     return { ...done, missed: missed + wasExpected, memory: markHandled(slots, next, due) };
