@@ -1,5 +1,6 @@
 /** Completes copies: from whichever store has a backup whole to one that lacks it. SHA-256 is checked on the way, the manifest comes last. */
 import { join } from 'node:path';
+import { hashStored } from '../archive/decode.ts';
 import { createSpool } from '../archive/spool.ts';
 import { retentionView } from '../catalog/retention-view.ts';
 import type { Backup, Catalog } from '../catalog/types.ts';
@@ -9,7 +10,9 @@ import { dataKey, manifestKey } from '../format/keys.ts';
 import { encodeManifest } from '../format/manifest.ts';
 import { temporaryName } from '../store/temporary.ts';
 import { wouldKeep } from '../retention/apply.ts';
-import type { Store } from '../store/types.ts';
+import type { Manifest } from '../format/types.ts';
+import type { Store, StoredObject } from '../store/types.ts';
+import { confirmStored } from './backup/confirm.ts';
 import { spoolFolder } from './backup/spool-folder.ts';
 import type { JobContext } from './types.ts';
 
@@ -95,7 +98,7 @@ async function copyData(
   const there = await to.head(key, { signal: context.signal });
   if (there !== undefined) {
     // A run that was killed before the manifest left the data: it counts when it is the same bytes, else it must go first.
-    if (there.size === manifest.stored.bytes && (there.crc32 === undefined || there.crc32 === manifest.stored.crc32)) return;
+    if (await holdsSame(to, key, there, manifest.stored, context.signal)) return;
     await to.delete(key, { signal: context.signal });
   }
   await to.check(manifest.stored.bytes, { signal: context.signal });
@@ -143,7 +146,7 @@ async function copyData(
       );
     }
     accepted.resolve();
-    await upload;
+    await confirmed(await upload, key, backup, to, signal);
   } catch (error) {
     accepted.reject(spool.fail(asError(error)));
     stop.abort(error);
@@ -151,6 +154,30 @@ async function copyData(
     throw error;
   } finally {
     await spool.remove();
+  }
+}
+
+/** A store that keeps no checksum is read: its size alone says nothing of what lies there since. */
+async function holdsSame(
+  to: Store,
+  key: string,
+  there: { readonly size: number; readonly crc32?: string | undefined },
+  stored: Manifest['stored'],
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (there.size !== stored.bytes) return false;
+  if (there.crc32 !== undefined) return there.crc32 === stored.crc32;
+  return (await hashStored(to, key, { signal })).storedSha256 === stored.sha256;
+}
+
+/** As after a backup: what the destination holds is what was sent, or it goes again. */
+async function confirmed(object: StoredObject, key: string, { manifest }: Backup, to: Store, signal: AbortSignal): Promise<void> {
+  try {
+    await confirmStored(object, key, manifest.stored, to, signal);
+  } catch (error) {
+    // Without a manifest it is invisible, and the sweep removes it if this fails as well.
+    await to.delete(key, { signal }).catch(() => undefined);
+    throw error;
   }
 }
 

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ListMultipartUploadsCommand, PutObjectRetentionCommand } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -128,6 +128,36 @@ describe('one of two stores does not answer', () => {
     expect(await copyMissing(of)).toMatchObject([{ id, outcome: 'copied' }]);
     expect(proxy.requests.slice(before).filter(({ verb, path }) => verb === 'PutObject' && path.includes('.db.zst'))).toEqual([]);
     expect(states(await read(of))).toEqual([[id, 'complete']]);
+  });
+
+  test('data without a manifest that is not what was written is not adopted, but replaced', async () => {
+    const of = subject();
+    const { id } = await of.backup();
+    const [manifest] = objects(onDisk()).filter((name) => name.endsWith('.json'));
+    rmSync(onDisk(manifest));
+    flip(onDisk(dataOf(id)));
+    expect(await copyMissing(of)).toMatchObject([{ id, from: 's3', to: 'disk', outcome: 'copied' }]);
+    expect(readFileSync(onDisk(dataOf(id))).equals(readFileSync(onS3(dataOf(id))))).toBe(true);
+    expect((await verify(of)).map(({ outcome }) => outcome)).toEqual(['ok', 'ok']);
+  });
+
+  test('a folder that cannot be used does not keep the bucket from its backup; once it is back the copy comes from there', async () => {
+    const of = subject();
+    writeFileSync(of.disk, 'a file where a folder should be');
+    const result = await of.backup();
+    expect(result).toMatchObject({
+      outcome: 'partial',
+      stores: [
+        { store: 'disk', outcome: 'failed', error: { code: 'store-unavailable' } },
+        { store: 's3', outcome: 'stored' },
+      ],
+    });
+    // The spool lay in the state folder.
+    expect(readdirSync(join(folder, 'state', 'spool'))).toEqual([]);
+    rmSync(of.disk);
+    expect(await copyMissing(of)).toMatchObject([{ from: 's3', to: 'disk', outcome: 'copied' }]);
+    expect(states(await read(of))).toEqual([[result.id, 'complete']]);
+    expect((await verify(of)).map(({ outcome }) => outcome)).toEqual(['ok', 'ok']);
   });
 
   test('all stores are down: the run ends before the stream begins, and leaves nothing', async () => {
@@ -318,6 +348,21 @@ describe('a store without checksums', () => {
   });
 });
 
+describe('a copy to a store without checksums', () => {
+  test('is read back as well, and is removed again when it is something else', async () => {
+    const of = subject({ s3Options: { checksum: 'none' } });
+    down();
+    const { id } = await of.backup();
+    proxy.clear();
+    proxy.fail({ verb: 'Get', path: '.db.zst', times: Infinity, action: 'flip-byte' });
+    expect(await copyMissing(of)).toMatchObject([{ id, outcome: 'failed', error: { code: 'verification-failed' } }]);
+    expect(objects(onS3())).toEqual([]);
+    proxy.clear();
+    expect(await copyMissing(of)).toMatchObject([{ id, outcome: 'copied' }]);
+    expect(states(await read(of))).toEqual([[id, 'complete']]);
+  });
+});
+
 describe('fault 36: what lies in the bucket is not what was written', () => {
   test.each([
     ['truncated', (path: string) => truncateSync(path, statSync(path).size - 100)],
@@ -345,6 +390,8 @@ describe('fault 36: what lies in the bucket is not what was written', () => {
       outcome: 'kept',
       reasons: expect.arrayContaining(['the last verified backup']),
     });
+    // And it does not come back to where it was pruned, to be pruned again.
+    expect((await copyMissing(of)).filter(({ to }) => to === 'disk')).toEqual([]);
   });
 
   test('a damaged source is passed over for another; when all are damaged the copy fails with 13 and leaves nothing', async () => {
