@@ -24,12 +24,15 @@ afterAll(() => removeFolder(folder));
 
 const quote = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
 
-/** A line of a shell, with `$warden` for the executable. */
+/** Prints the exit code of the first command of a pipe. */
+const STATUS = '; echo "${PIPESTATUS[0]}"';
+
+/** A line of a shell, with `warden` for the executable. */
 async function shell(
   line: string,
   env: Readonly<Record<string, string>> = {},
 ): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const child = spawn('/bin/bash', ['-c', `warden=(${quote(process.execPath)} ${quote(EXECUTABLE)}); ${line}`], {
+  const child = spawn('/bin/bash', ['-c', `warden() { ${quote(process.execPath)} ${quote(EXECUTABLE)} "$@"; }; ${line}`], {
     env: { PATH: process.env['PATH'], HOME: folder, TZ: 'UTC', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -51,7 +54,7 @@ async function inTerminal(columns: number, words: readonly string[], env: Readon
 
 describe('a closed pipe', () => {
   test('fault 77: `list | head -1` prints one line and ends quietly, as SIGPIPE would end it', async () => {
-    const { stdout, stderr } = await shell(`"\${warden[@]}" config docs | head -1; echo "$` + `{PIPESTATUS[0]}"`);
+    const { stdout, stderr } = await shell(`warden config docs | head -1 ${STATUS}`);
     expect(stderr).toBe('');
     const [first, code] = stdout.trim().split('\n');
     expect(first).toMatch(/^# /);
@@ -60,32 +63,32 @@ describe('a closed pipe', () => {
   });
 
   test('fault 77: a reader that has gone before the first byte', async () => {
-    const { stdout, stderr } = await shell(`"\${warden[@]}" list --from ${quote(store)} | exec true; echo "$` + `{PIPESTATUS[0]}"`);
+    const { stdout, stderr } = await shell(`warden list --from ${quote(store)} | exec true ${STATUS}`);
     expect({ stdout, stderr }).toEqual({ stdout: '141\n', stderr: '' });
   });
 
   test('fault 77: a verb that changes something does its work to the end, and its exit code tells', async () => {
     const held = join(folder, 'held');
     seedFolder(held, (stores) => void seedBackup(stores, { time: '2026-11-01T10:00:00.000Z' }));
-    const { stdout, stderr } = await shell(`"\${warden[@]}" hold latest --from ${quote(held)} | exec true; echo "$` + `{PIPESTATUS[0]}"`);
+    const { stdout, stderr } = await shell(`warden hold latest --from ${quote(held)} | exec true ${STATUS}`);
     expect({ stdout, stderr }).toEqual({ stdout: '0\n', stderr: '' });
     expect((await runWarden(['list', '--from', held])).stdout).toContain('held');
   });
 
   test('fault 77: of stderr, while stdout is still read, withholds nothing', async () => {
-    const { stdout, code } = await shell(`"\${warden[@]}" list --from ${quote(store)} 2> >(exec true)`, { ETCD_WARDEN_TOO: 'x' });
+    const { stdout, code } = await shell(`warden list --from ${quote(store)} 2> >(exec true)`, { ETCD_WARDEN_TOO: 'x' });
     expect(code).toBe(0);
     expect(stdout).toMatch(/^ID /);
   });
 
   test('a full disk below a redirection is a sentence, not a stack trace', async () => {
-    const { code, stderr } = await shell(`"\${warden[@]}" list --from ${quote(store)} > /dev/full`);
+    const { code, stderr } = await shell(`warden list --from ${quote(store)} > /dev/full`);
     expect(stderr).toMatch(/^error: standard output: .*ENOSPC.*\n$/);
     expect(code).toBe(1);
   });
 
   test('closed from the start (`>&-`) is no crash', async () => {
-    const { code, stderr } = await shell(`"\${warden[@]}" list --from ${quote(store)} >&-`);
+    const { code, stderr } = await shell(`warden list --from ${quote(store)} >&-`);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   });
 });
@@ -99,7 +102,12 @@ describe('a terminal', () => {
     ]) {
       const text = await inTerminal(40, words);
       // Each state of the live line is a line of its own here; none may wrap, or it could not be overwritten.
-      expect(text.split(/\n|\r\u001b\[K/).filter((line) => line.length > 40)).toEqual([]);
+      expect(
+        text
+          .replaceAll('\r\u001b[K', '\n')
+          .split('\n')
+          .filter((line) => line.length > 40),
+      ).toEqual([]);
       expect(text).toMatch(/20261101T100000000Z-\w{6}/);
     }
   });
