@@ -49,10 +49,10 @@ function levelOf(value: unknown): VerifyLevel | undefined {
   throw new WardenError('usage', `--level ${JSON.stringify(value)} is not known`, { hint: 'stored or content' });
 }
 
-/** A level that was asked for and could not be reached for want of a key is not a success. */
+/** A level that was asked for and could not be reached for want of a key is not a success, nor is a key that opens nothing. */
 function exitCodeOf(lines: readonly VerifyLine[], asked: VerifyLevel | undefined): number {
   if (lines.some((line) => line.outcome === 'failed')) return 13;
-  if (asked === 'content' && lines.some((line) => line.level === 'stored')) return 12;
+  if (lines.some((line) => line.code === 'key-missing' || (asked === 'content' && line.level === 'stored'))) return 12;
   return lines.some((line) => line.outcome === 'inconclusive') ? 1 : 0;
 }
 
