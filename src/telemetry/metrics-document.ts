@@ -19,10 +19,13 @@ const TAIL = `
 | what | expression |
 |---|---|
 | the newest backup is too old | \`time() - etcd_warden_backup_last_success_timestamp_seconds{store=""} > on(cluster) group_left etcd_warden_backup_max_age_seconds\` |
+| there was never a complete backup | \`etcd_warden_backup_max_age_seconds unless on(cluster) etcd_warden_backup_last_success_timestamp_seconds{store=""}\` |
 | backups fail one after the other | \`etcd_warden_backup_consecutive_failures >= 3\` |
 | a store lacks copies | \`etcd_warden_backup_copies_missing > 0\` for an hour |
 | another cluster, or a history that moved back | \`etcd_warden_generation_unaccepted == 1\` |
 | no space for backups | \`etcd_warden_disk_full == 1\` |
+| the newest backup is suspect | \`etcd_warden_backup_suspect == 1\` |
+| a store cannot be listed | \`etcd_warden_store_reachable == 0\` for an hour |
 | a reload was refused | \`etcd_warden_config_reload_failed == 1\` |
 | the scheduler stands still | \`time() - etcd_warden_scheduler_last_tick_timestamp_seconds > 300\` |
 `;
