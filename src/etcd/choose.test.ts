@@ -32,7 +32,7 @@ function view(...statuses: readonly MemberStatus[]): ClusterView {
   return {
     clusterId: CLUSTER,
     members: statuses.map((one) => ({ reachable: true, endpoint: one.endpoint, status: one })),
-    quorum: statuses.some((one) => one.leader !== 0n),
+    quorum: statuses.some((one) => one.leader !== 0n && one.role !== 'learner'),
     notes: [],
   };
 }
@@ -73,6 +73,13 @@ describe('choosing a member', () => {
     expect(chooseMembers(view(LEADER, cutOff), 'follower')[1]!.secondRate).toEqual(['m2 knows no leader, m1 does: it may be cut off']);
     const alone = chooseMembers(view(cutOff), 'follower');
     expect(alone[0]!.secondRate).toEqual(['the cluster has no quorum: writes that only lost members had are missing']);
+  });
+
+  test('a learner that still names a lost leader does not come before the voter that is left', () => {
+    const left = view(status('m2', { leader: 0n }), status('m4', { role: 'learner' }));
+    expect(order(left, 'leader')).toEqual(['m2', 'm4']);
+    const learners = chooseMembers(view(status('m4', { role: 'learner' })), 'learner');
+    expect(learners[0]!.secondRate).toEqual([expect.stringContaining('only learners answer')]);
   });
 
   test('fault 10: NOSPACE changes nothing', () => {

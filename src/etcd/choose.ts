@@ -59,9 +59,16 @@ function drawbacksOf(status: MemberStatus, { view, statuses, furthest, preferenc
   }
   const lag = furthest - status.raftAppliedIndex;
   if (lag >= LAG_ENTRIES) drawbacks.push({ weight: WEIGHT.lagging, reason: `${who} lags ${lag} raft entries behind` });
-  if (!view.quorum) drawbacks.push({ weight: 0, reason: 'the cluster has no quorum: writes that only lost members had are missing' });
-  else if (status.leader === 0n) {
-    const led = statuses.find((other) => other.leader !== 0n);
+  if (!view.quorum) {
+    const voters = statuses.some((other) => other.role !== 'learner');
+    drawbacks.push({
+      weight: 0,
+      reason: voters
+        ? 'the cluster has no quorum: writes that only lost members had are missing'
+        : 'only learners answer, which cannot tell whether the cluster has a quorum: the newest writes may be missing',
+    });
+  } else if (status.leader === 0n) {
+    const led = statuses.find((other) => other.leader !== 0n && other.role !== 'learner');
     drawbacks.push({
       weight: WEIGHT.leaderless,
       reason: `${who} knows no leader, ${led?.name || led?.endpoint || 'another member'} does: it may be cut off`,

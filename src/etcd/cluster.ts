@@ -212,9 +212,12 @@ function sameAddress(advertised: string, endpoint: string): boolean {
   return advertised.replace(/\/$/, '') === endpoint;
 }
 
-/** A follower forgets its leader after an election timeout without heartbeats, a leader steps down without followers: so any leader counts. */
+/**
+ * A follower forgets its leader after an election timeout without heartbeats, a leader steps down without followers: so any leader that a voter
+ * names counts. A learner never stands for election (raft.go, tickElection), so it goes on naming one that is long dead.
+ */
 function someoneLed(views: readonly MemberView[], clusterId: bigint): boolean {
-  return statusesOf(views).some((status) => status.clusterId === clusterId && status.leader !== 0n);
+  return statusesOf(views).some((status) => status.clusterId === clusterId && status.role !== 'learner' && status.leader !== 0n);
 }
 
 function statusesOf(views: readonly MemberView[]): MemberStatus[] {

@@ -84,7 +84,7 @@ export interface ClusterView {
   /** Id of most reachable endpoints. */
   readonly clusterId: bigint;
   readonly members: readonly MemberView[];
-  /** Some member knows a leader. False = lost quorum, or nobody who answers can tell. */
+  /** Some voter knows a leader. False = lost quorum, or nobody who answers can tell. */
   readonly quorum: boolean;
   /** Things worth a warning: endpoints ignored and why, excluded for another cluster id, discovery failed. */
   readonly notes: readonly string[];

@@ -217,6 +217,19 @@ describe('a cluster of three with a learner', () => {
       expect(readManifest(subject.disk, result).suspect).toBe(result.suspect);
     });
   });
+
+  // The last one, since it leaves no cluster behind.
+  test('without quorum the voter that is left is backed up without the lock, with a warning that says what may be missing', async () => {
+    const survivor = (await cluster.followers())[0]!;
+    await Promise.all(cluster.members.filter((member) => member !== survivor && member.name !== 'm4').map((member) => member.kill()));
+    await until(async () => (await survivor.status()).leader === 0n, 'the survivor still believes in a leader');
+    const subject = subjectOf(cluster, { coordinate: true, requestTimeout: '1500ms' });
+    const result = await subject.backup();
+    expect(result).toMatchObject({ outcome: 'complete', member: survivor.name });
+    const warnings = warningsOf(subject, result);
+    expect(warnings.map((warning) => warning.code)).toContain('no-lock');
+    expect(warnings).toContainEqual({ code: 'second-rate-member', message: expect.stringContaining('no quorum') as string });
+  });
 });
 
 describe('a member that plays a fault', () => {
@@ -368,7 +381,7 @@ describe('without quorum', () => {
   });
 
   test('a password cannot be checked, which is an error of its own that names the way out', async () => {
-    const subject = secured({ user: 'root', password: 'root' });
+    const subject = secured({ user: 'root', password: 'root', requestTimeout: '500ms' });
     await expect(subject.backup()).rejects.toMatchObject({
       code: 'login-needs-quorum',
       hint: expect.stringContaining('client certificate') as string,
