@@ -15,6 +15,8 @@ import type { Logger } from '../../telemetry/logger.ts';
 import type { ProgressEvent, StoreResult } from '../types.ts';
 
 const PROGRESS_INTERVAL_MS = 100;
+/** SHA-256 of the database, which closes every snapshot. */
+const TRAILER_LENGTH = 32;
 
 export interface AttemptOptions {
   readonly client: MemberClient;
@@ -128,13 +130,24 @@ async function judgedHead(options: AttemptOptions, sealer: Sealer, signal: Abort
   }
 }
 
-const OF_THE_FILE: ReadonlySet<string> = new Set(['not-bolt', 'not-etcd', 'bolt-damaged', 'verification-failed']);
+const OF_THE_FILE: ReadonlySet<string> = new Set(['snapshot-wrong-length', 'not-bolt', 'not-etcd', 'bolt-damaged', 'verification-failed']);
 
 /** The true revision is in the file and nowhere else: the header of a response tells what was current when it was sent. */
 async function headOf(sealer: Sealer, signal: AbortSignal): Promise<Head> {
   const archive = await openSealed(sealer.sealed());
   try {
-    return await readHead(await openBolt(archive, signal), signal);
+    const db = await openBolt(archive, signal);
+    // The length that the stream announced was kept; this is the one that the database gives itself (its pages up to the high-water mark).
+    if (db.length + TRAILER_LENGTH !== archive.size) {
+      throw new WardenError(
+        'snapshot-wrong-length',
+        `the snapshot has ${archive.size} bytes, its database says ${db.length} and the trailer takes ${TRAILER_LENGTH}`,
+        {
+          hint: 'the member sent something else than its database; back up another one with --member',
+        },
+      );
+    }
+    return await readHead(db, signal);
   } finally {
     await archive.close();
   }
