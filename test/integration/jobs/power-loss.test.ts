@@ -63,6 +63,21 @@ describe('fault 19: the power is lost', () => {
     expect([...kinds].sort()).toEqual(['first', 'first and second', 'second']);
   });
 
+  test('at any system call of a backup to two folders: each for itself holds the whole backup or nothing', async () => {
+    const local = (path: string): Record<string, string> => ({ type: 'local', path });
+    const { subject, root } = folders({}, (at) => ({ stores: { disk: local(join(at, 'backups')), second: local(join(at, 'second')) } }));
+    const disks = { backups: new PoweredDisk(root), second: new PoweredDisk(root) };
+    const { calls, result } = await traced(subject, root, 'backup');
+    for (const [store, disk] of Object.entries(disks)) {
+      const look = (found: Found, reported: boolean): void => {
+        expect(found.problems).toEqual([]);
+        expect(found.whole).toEqual(reported || found.whole.length > 0 ? [result.id] : []);
+      };
+      const seen = await lookAtEveryState(disk, calls, look, store);
+      expect(seen.statesWithBackup).toBeGreaterThan(0);
+    }
+  });
+
   test('on a writer that renames without a sync, which the same check finds out', async () => {
     const { subject, root } = folders();
     await subject.backup();
@@ -103,11 +118,14 @@ interface Reported {
 }
 
 /** `root` is what the disk holds: the store and, as in real life, the configuration beside it. */
-function folders(retention: Record<string, number> = {}): { subject: Product; root: string } {
+function folders(
+  retention: Record<string, number> = {},
+  options: (root: string) => Record<string, unknown> = () => ({}),
+): { subject: Product; root: string } {
   const base = temporaryFolder('power');
   onTestFinished(() => removeFolder(base));
   const root = join(base, 'disk');
-  return { root, subject: product({ folder: root, cluster, clusterOptions: { coordinate: false, retention } }) };
+  return { root, subject: product({ folder: root, cluster, clusterOptions: { coordinate: false, retention }, options: options(root) }) };
 }
 
 async function traced(subject: Product, root: string, ...args: string[]): Promise<{ calls: Call[]; result: Reported }> {
@@ -136,11 +154,16 @@ async function lookAtEveryState(
   for (const [index, call] of calls.entries()) {
     if (!disk.apply(call)) continue;
     for (const state of disk.afterPowerLoss()) {
-      const moment = `${state.key}\n${disk.reported}`;
+      // What lies beside the store is of no account.
+      const key = state.key
+        .split('\n')
+        .filter((line) => line.startsWith(`${store}/`))
+        .join('\n');
+      const moment = `${key}\n${disk.reported}`;
       if (seen.has(moment)) continue;
       seen.add(moment);
-      const found = known.get(state.key) ?? (await examine(state, folder, store));
-      known.set(state.key, found);
+      const found = known.get(key) ?? (await examine(state, folder, store));
+      known.set(key, found);
       if (found.whole.length > 0) statesWithBackup++;
       try {
         look(found, disk.reported);
@@ -180,7 +203,7 @@ async function examine(state: DiskState, folder: string, name: string): Promise<
   const temporary = join(folder, name, '.tmp');
   if (existsSync(temporary)) {
     await store.sweep({ signal, olderThanMs: 0, now: new Date() });
-    if (name === 'backups') problems.push(...readdirSync(temporary).map((file) => `${file} was not swept`));
+    if (name !== 'copy') problems.push(...readdirSync(temporary).map((file) => `${file} was not swept`));
   }
   return { whole, problems };
 }
