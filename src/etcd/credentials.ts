@@ -13,6 +13,8 @@ import type { ClusterAccess } from './types.ts';
 
 /** The next endpoint is asked to log in when the one before has been silent for this long. */
 const LOGIN_STAGGER_MS = 1_000;
+/** One job asks for the token several times; without quorum each login would take its whole deadline, only to fail the same way. */
+const NO_QUORUM_REMEMBERED_MS = 5_000;
 
 /** By access object, so that a job's clients, made at different times and places, log in once. */
 const known = new WeakMap<ClusterAccess, Credentials>();
@@ -36,6 +38,7 @@ export class Credentials {
   #token: string | undefined;
   #loggedIn: boolean;
   #login: Promise<string | undefined> | undefined;
+  #undecided: { readonly error: WardenError; readonly until: number } | undefined;
 
   constructor(access: ClusterAccess) {
     this.#access = access;
@@ -76,6 +79,7 @@ export class Credentials {
 
   /** All who wait share one login; one of them giving up does not take it from the others. */
   async #logInOnce(signal: AbortSignal | undefined): Promise<string | undefined> {
+    if (this.#undecided !== undefined && performance.now() < this.#undecided.until) throw this.#undecided.error;
     this.#login ??= this.#logIn().finally(() => {
       this.#login = undefined;
     });
@@ -109,7 +113,9 @@ export class Credentials {
       this.#loggedIn = true;
       return this.#token;
     } catch (error) {
-      throw loginError(failures, user, error);
+      const failure = loginError(failures, user, error);
+      if (failure.code === 'login-needs-quorum') this.#undecided = { error: failure, until: performance.now() + NO_QUORUM_REMEMBERED_MS };
+      throw failure;
     } finally {
       stop.abort();
     }
