@@ -17,7 +17,7 @@ const SHOWN = 5;
  * @throws WardenError `nothing-found`, `ambiguous`
  */
 export function findBackup(catalog: Catalog, reference: string): Backup {
-  if (reference === 'latest') return newestOf(catalog.backups, catalog, 'latest');
+  if (reference === 'latest') return newestOf(catalog.backups, catalog, 'left');
   const until = endOf(reference);
   if (until !== undefined)
     return newestOf(

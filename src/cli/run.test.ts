@@ -341,6 +341,13 @@ describe('verbs that change what is stored', () => {
     expect((await call(['delete', '2026', '--from', path])).code).toBe(2);
   });
 
+  test('a store that was not asked is not called missing', async () => {
+    const path = seeded((store) => void seedBackup(store, { time: at(1), stores: ['local', 's3'] }));
+    expect((await call(['list', '--from', path])).printed[0]).toContain('local s3(not asked)');
+    const { backups } = (await call(['list', '--from', path, '--json'])).json() as unknown as { backups: unknown[] };
+    expect(backups[0]).toMatchObject({ stores: ['local', 's3'], unasked: ['s3'] });
+  });
+
   test('suspect backups are called so', async () => {
     const path = seeded((store) => {
       const { id } = seedBackup(store, { time: at(1) });

@@ -11,6 +11,8 @@ export interface BackupRow {
   /** What retention would do on each store, first word and reasons. */
   readonly retention: string;
   readonly nowMs: number;
+  /** Stores that did not answer. */
+  readonly unreachable: readonly string[];
 }
 
 export const BACKUP_COLUMNS: readonly Column<BackupRow>[] = [
@@ -21,7 +23,7 @@ export const BACKUP_COLUMNS: readonly Column<BackupRow>[] = [
   { title: 'STORED', align: 'right', value: ({ backup }) => formatBytes(backup.manifest.stored.bytes) },
   { title: 'GENERATION', align: 'right', value: ({ generation }) => (generation === undefined ? '' : String(generation)) },
   { title: 'STATE', value: ({ backup }) => stateOf(backup) },
-  { title: 'STORES', value: ({ backup }) => storesOf(backup) },
+  { title: 'STORES', value: storesOf },
   { title: 'VERIFIED', value: ({ backup }) => verifiedOf(backup) },
   { title: 'RETENTION', spare: 3, value: ({ retention }) => retention },
   {
@@ -44,9 +46,12 @@ function stateOf(backup: Backup): string {
   return backup.suspect === undefined ? backup.state : `${backup.state}, suspect`;
 }
 
-function storesOf(backup: Backup): string {
+/** The stores it was meant for. What was not looked at is not called missing. */
+function storesOf({ backup, unreachable }: BackupRow): string {
   return backup.manifest.stores
     .map((store) => {
+      if (unreachable.includes(store)) return `${store}(no answer)`;
+      if (backup.unasked.includes(store)) return `${store}(not asked)`;
       const copy = backup.copies.find((candidate) => candidate.store === store);
       return copy?.manifest === 'present' && copy.data === 'present' ? store : `${store}(missing)`;
     })
@@ -82,6 +87,7 @@ export function backupJson(backup: Backup): Record<string, unknown> {
     held: backup.held ?? null,
     suspect: backup.suspect ?? null,
     stores: backup.manifest.stores,
+    unasked: backup.unasked,
     copies: backup.copies.map((copy) => ({
       store: copy.store,
       manifest: copy.manifest,

@@ -29,7 +29,7 @@ export async function run({ options, loaded, context, output }: Invocation): Pro
   return {
     exitCode: exitCodeOf(result),
     json: { ...result, ...(prune === undefined ? {} : { prune }) },
-    text: backupText(result) + (prune === undefined ? '' : `\n${pruneText(prune, output.width)}`),
+    text: [backupText(result), ...retentionText(prune, { wanted: options['prune'] === true, width: output.width })].join('\n'),
   };
 }
 
@@ -59,17 +59,20 @@ function exitCodeOf(result: BackupResult): number {
   return result.outcome === 'partial' ? 3 : 0;
 }
 
+function retentionText(prune: PruneResult | undefined, { wanted, width }: { wanted: boolean; width: number }): string[] {
+  if (prune !== undefined) return ['', pruneText(prune, width)];
+  return wanted ? ['  nothing was pruned, because the backup is not on every store'] : [];
+}
+
 function backupText(result: BackupResult): string {
   const lines = [
     `backup ${result.id} of ${result.cluster}: ${result.outcome === 'partial' ? 'PARTIAL, not on every store' : result.outcome}`,
     `  revision ${result.revision} from ${printable(result.member)} (${result.role}), ${formatBytes(result.plainBytes)} stored as ${formatBytes(result.storedBytes)} in ${formatDurationShort(result.durationMs)}`,
   ];
   for (const store of result.stores) {
-    lines.push(
-      store.outcome === 'stored'
-        ? `  ${store.store}: stored and confirmed`
-        : `  ${store.store}: FAILED: ${printable(store.error?.message ?? 'no reason given')}`,
-    );
+    if (store.outcome === 'stored') lines.push(`  ${store.store}: stored and confirmed`);
+    else lines.push(`  ${store.store}: FAILED: ${printable(store.error?.message ?? 'no reason given')}`);
+    if (store.error?.hint !== undefined) lines.push(`    hint: ${printable(store.error.hint)}`);
   }
   for (const warning of result.warnings) lines.push(`  warning: ${printable(warning.message)}`);
   if (result.newGeneration !== undefined) lines.push(`  a new generation begins: ${printable(result.newGeneration.reason)}`);

@@ -21,6 +21,7 @@ export async function run(invocation: Invocation): Promise<Answer> {
       generation: generations.length > 1 ? generations.indexOf(backup.manifest.lineage) + 1 : undefined,
       retention: retentionWord(backup.id, verdicts),
       nowMs: now.getTime(),
+      unreachable: catalog.unreachable.map((entry) => entry.store),
     }));
     const remarks = catalogRemarks(catalog);
     const table =
