@@ -7,7 +7,7 @@ import type { Backup, Catalog } from '../catalog/types.ts';
 import type { RetentionConfig } from '../config/types.ts';
 import { asError, WardenError } from '../errors.ts';
 import { dataKey, manifestKey } from '../format/keys.ts';
-import { encodeManifest } from '../format/manifest.ts';
+import { encodeManifest, MANIFEST_READ_BYTES } from '../format/manifest.ts';
 import { temporaryName } from '../store/temporary.ts';
 import { wouldKeep } from '../retention/apply.ts';
 import type { Manifest } from '../format/types.ts';
@@ -181,12 +181,20 @@ async function confirmed(object: StoredObject, key: string, { manifest }: Backup
   }
 }
 
-/** The same bytes everywhere: a manifest is immutable. One that is there already is right, because names hold id and revision. */
+/** The same bytes everywhere: a manifest is immutable, and one that is there already is right if it has them. */
 async function putManifest(backup: Backup, to: Store, signal: AbortSignal): Promise<void> {
   const { manifest } = backup;
+  const key = manifestKey(manifest.cluster, manifest.id, manifest.revision);
+  const body = encodeManifest(manifest);
   try {
-    await to.put(manifestKey(manifest.cluster, manifest.id, manifest.revision), encodeManifest(manifest), { signal });
+    await to.put(key, body, { signal });
   } catch (error) {
     if (!(error instanceof WardenError && error.code === 'object-exists')) throw error;
+    const there = await to.get(key, { signal, maxLength: MANIFEST_READ_BYTES });
+    if (there.equals(body)) return;
+    throw new WardenError('verification-failed', `${to.name} holds something else under ${key} than the manifest of this backup`, {
+      hint: 'nothing is ever overwritten: look at that object, remove it by hand, and copy again',
+      cause: error,
+    });
   }
 }

@@ -21,15 +21,22 @@ export interface SweepResult {
 export async function sweepStores(
   stores: readonly Store[],
   cluster: string,
-  context: Pick<JobContext, 'config' | 'signal' | 'logger' | 'now'>,
+  context: Pick<JobContext, 'config' | 'signal' | 'logger' | 'now' | 'progress'>,
 ): Promise<SweepResult> {
   const { signal } = context;
+  context.progress({ step: 'list', message: 'looking for what an earlier run left' });
   const graceMs = context.config.daemon.sweepAgeMs;
   const now = context.now();
   const removed: SweepResult['removed'][number][] = [];
   const failed: SweepResult['failed'][number][] = [];
   const catalog = await readCatalog(stores, cluster, { signal, cache: catalogCache(context.config) });
   for (const store of stores) {
+    const unreachable = catalog.unreachable.find((entry) => entry.store === store.name);
+    if (unreachable !== undefined) {
+      // Not asked again: where packets vanish that takes minutes, and a single backup waits for its sweep.
+      failed.push({ store: store.name, message: unreachable.error.message });
+      continue;
+    }
     try {
       const swept = await sweepCluster(store, { catalog, graceMs, now, signal });
       removed.push(...swept.removed.map((name) => ({ store: store.name, what: 'object' as const, name })));
