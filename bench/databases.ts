@@ -42,7 +42,7 @@ export function benchFolder(): string {
  */
 export async function startWithDatabase(gib: number, options: { sparse?: boolean } = {}): Promise<Cluster> {
   const dataDir = options.sparse === true ? await sparseData(gib) : await filledData(gib);
-  return startCluster({
+  const cluster = await startCluster({
     minor: '3.6',
     dataDir,
     dataRoot: benchFolder(),
@@ -51,6 +51,9 @@ export async function startWithDatabase(gib: number, options: { sparse?: boolean
     fsync: true,
     startTimeoutMs: START_TIMEOUT_MS,
   });
+  // The data is used in place: a backup that was killed in an earlier run has left its lock here.
+  await cluster.etcdctl(['del', '--prefix', '/etcd-warden/']);
+  return cluster;
 }
 
 async function filledData(gib: number): Promise<string> {
