@@ -59,7 +59,7 @@ export async function traceCalls(
 }
 
 /** Reads the output of `strace -f -xx`. */
-export function parseTrace(text: string): Call[] {
+function parseTrace(text: string): Call[] {
   const calls: Call[] = [];
   const unfinished = new Map<string, { text: string; id: number }>();
   let id = 0;

@@ -49,7 +49,7 @@ beforeEach(() => {
 const subject = (cluster: Cluster, backup: Record<string, unknown> = {}): Product =>
   product({ folder, cluster, clusterOptions: { coordinate: false, backup } });
 
-/** At four seconds for the whole stream there is time to meddle with the disk. */
+/** With four seconds for the whole stream there is time to meddle with the disk. */
 const SLOW = { maxRate: '5MiB' };
 
 interface Failure {
@@ -155,8 +155,38 @@ describe.runIf(canMount)('fault 20: a disk of its own', () => {
     expect(failed.json<Failure>().error.message).toMatch(new RegExp(`${of.disk}/.*ENOSPC.* \\d+ bytes free, about \\d+ more needed`));
     expect(filesIn(disk.view)).toEqual(['ballast']);
     disk.free();
-    const next = await backup(of, disk.executable);
+    const next = await backup(subject(large), disk.executable);
     expect(next.code, next.stderr).toBe(0);
+  });
+
+  test('that is one of two: the other has its backup all the same, and the copy follows when there is room', async () => {
+    const second = join(folder, 'second');
+    const of = product({
+      folder,
+      cluster: small,
+      clusterOptions: { coordinate: false },
+      options: { stores: { disk: { type: 'local', path: join(folder, 'backups') }, second: { type: 'local', path: second } } },
+    });
+    const disk = await ownDisk(of.disk, 'size=16m');
+    disk.fill(1_000_000);
+    const made = await backup(of, disk.executable);
+    expect(made.code, made.stderr).toBe(3);
+    expect(made.json()).toMatchObject({
+      outcome: 'partial',
+      stores: [
+        { store: 'disk', outcome: 'failed', error: { code: 'disk-full' } },
+        { store: 'second', outcome: 'stored' },
+      ],
+    });
+    expect(filesIn(disk.view)).toEqual(['ballast']);
+    disk.free();
+    const copied = await runWarden(['copy', '--missing', '--config', of.configPath, '--json'], { executable: disk.executable });
+    expect(copied.code, copied.stderr).toBe(0);
+    const whole = filesIn(join(disk.view, 'main')).toSorted();
+    expect(whole).toHaveLength(2);
+    expect(whole.filter((name) => !readFileSync(join(disk.view, 'main', name)).equals(readFileSync(join(second, 'main', name))))).toEqual(
+      [],
+    );
   });
 
   test('the daemon shows disk_full 1 while it is full, tries again, and shows 0 after the first success', async () => {
@@ -254,7 +284,7 @@ describe('fault 22: the folder is not what it was', () => {
     rmSync(of.disk, { recursive: true });
     await expect(running).rejects.toMatchObject({ code: 'disk-failed', message: expect.stringContaining(of.disk) });
     expect(filesIn(of.disk)).toEqual([]);
-    expect((await of.backup()).outcome).toBe('complete');
+    expect((await subject(large).backup()).outcome).toBe('complete');
   });
 });
 
