@@ -8,6 +8,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { lstat, readdir, unlink } from 'node:fs/promises';
+import { hostname, uptime } from 'node:os';
 import { join } from 'node:path';
 import type { SweepOptions, SweepReport } from './types.ts';
 
@@ -70,15 +71,30 @@ function startOf(pid: number): string | undefined {
 let place: string | undefined;
 
 function placeOfPids(): string {
-  place ??= createHash('sha256').update(bootId()).update(pidNamespace()).digest('hex').slice(0, 8);
+  place ??= createHash('sha256')
+    .update(bootOf((path) => readFileSync(path, 'latin1').trim(), Date.now() / 1000 - uptime()))
+    .update(pidNamespace())
+    .digest('hex')
+    .slice(0, 8);
   return place;
 }
 
-function bootId(): string {
+/** Coarse, because the wall clock is set a little now and then. A boot that seems to be two costs only that age decides. */
+const BOOT_STEP_S = 100;
+
+/**
+ * What tells this boot of this machine from all others. Where /proc shows processes alone (systemd's ProcSubset=pid, which our units set)
+ * there is no boot id: then it is the machine and when it started, or else the spool of every crashed job would stay until it is old.
+ */
+export function bootOf(read: (path: string) => string, bootedAtS: number): string {
   try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+    return read('/proc/sys/kernel/random/boot_id');
   } catch {
-    return randomBytes(16).toString('hex'); // no /proc: then no process can be recognised, and only age counts
+    try {
+      return `${read('/etc/machine-id')} ${hostname()} ${Math.round(bootedAtS / BOOT_STEP_S)}`;
+    } catch {
+      return randomBytes(16).toString('hex'); // then no process can be recognised, and only age counts
+    }
   }
 }
 
