@@ -1,11 +1,15 @@
 /** The verbs as an operator runs them, with the real executable and a real etcd. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startCluster, type Cluster } from '../../support/cluster.ts';
 import { until } from '../../support/processes.ts';
 import { runWarden, startWarden, type RunningWarden } from '../../support/run-warden.ts';
-import { removeFolder, temporaryFolder } from '../../support/watchdog.ts';
+import { guardProcess, removeFolder, temporaryFolder } from '../../support/watchdog.ts';
+
+const EXECUTABLE = join(import.meta.dirname, '../../../bin/etcd-warden');
 
 let cluster: Cluster;
 let folder: string;
@@ -77,6 +81,22 @@ describe('from backup to delete', () => {
     expect(last.stderr).toMatch(/^error: \S+ stays on local: .*last verified.*\nhint: /);
   });
 
+  test('on some stores only: exit code 3, called by its name, with the reason and a hint, and nothing is pruned after it', async () => {
+    const configFile = join(folder, 'config.yaml');
+    writeFileSync(join(folder, 'blocked'), '');
+    const stores = { good: { type: 'local', path: store }, bad: { type: 'local', path: join(folder, 'blocked') } };
+    // JSON is YAML.
+    writeFileSync(
+      configFile,
+      JSON.stringify({ clusters: { main: { endpoints: cluster.endpoints, retention: { keepLast: 1 } } }, stores, stateDir: folder }),
+    );
+    const { code, stdout } = await runWarden(['backup', '--config', configFile, '--prune']);
+    expect(code).toBe(3);
+    expect(stdout).toMatch(/^backup \S+ of main: PARTIAL, not on every store\n/);
+    expect(stdout).toMatch(/\n {2}good: stored and confirmed\n {2}bad: FAILED: .*blocked.*\n {4}hint: /);
+    expect(stdout).toMatch(/etcd-warden copy --missing\n {2}nothing was pruned, because the backup is not on every store\n$/);
+  });
+
   test('a cluster that is locked by another process is exit code 11, for programs too', async () => {
     const first = await streaming();
     const second = await runWarden(['backup', '--endpoints', cluster.endpoints.join(','), '--to', join(folder, 'second'), '--json']);
@@ -118,6 +138,27 @@ describe('a backup that is watched, or no longer', () => {
     // Until the lease of the lock has ended, the next run waits or says so.
     await until(async () => (await runWarden(words())).code === 0, 'the lock is never free again', { timeoutMs: 90_000, everyMs: 1000 });
     expect(files(store).filter((name) => !name.startsWith('default/'))).toEqual([]);
+  });
+
+  test('fault 77: in a terminal one line shows the progress, and Ctrl-C clears it before it speaks', async () => {
+    const quoted = [process.execPath, EXECUTABLE, ...words('--max-rate', '1MiB')].map((word) => `'${word}'`).join(' ');
+    const child = spawn('script', ['-qec', `stty cols 60; exec ${quoted}`, '/dev/null'], {
+      env: { PATH: process.env['PATH'], HOME: folder, TERM: 'xterm' },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    guardProcess(child);
+    let text = '';
+    child.stdout.setEncoding('utf8').on('data', (part: string) => (text += part));
+    await until(
+      () => /streaming from m1: \d/.test(text),
+      () => `no progress: ${JSON.stringify(text)}`,
+    );
+    child.stdin.write('\u0003');
+    const [code] = (await once(child, 'close')) as [number | null];
+    expect(code).toBe(130);
+    expect(text.split('\r\u001b[K').every((state) => state.split('\r\n')[0]!.length < 80)).toBe(true);
+    expect(text).toMatch(/\r\u001b\[K(\^C)?SIGINT: stopping cleanly; once more stops at once\r\n/);
+    expect(text.trimEnd()).toMatch(/error:\S* stopped by SIGINT\r\nhint: [^\n]*$/);
   });
 
   test('fault 77: says nothing where it is short and nobody watches; with --quiet never', async () => {
