@@ -176,7 +176,14 @@ class BackupRun {
       );
     }
     this.#progress('publish', 'waiting for the stores');
-    const published = await publishEach(streamed.attempt.uploads, { manifest, key, stores: this.#stores, logger, signal });
+    const published = await publishEach(streamed.attempt.uploads, {
+      manifest,
+      key,
+      stores: this.#stores,
+      logger,
+      signal,
+      progress: context.progress,
+    });
     // Told to stop: what is published stays, and a later copy completes the rest; but this run did not do what it was asked. After the
     // deadline it did so for the stores that were quick enough, and says which.
     this.#told.throwIfAborted();

@@ -3,6 +3,7 @@ import { hashStored } from '../../archive/decode.ts';
 import { WardenError } from '../../errors.ts';
 import type { Manifest } from '../../format/types.ts';
 import type { Store, StoredObject } from '../../store/types.ts';
+import type { ProgressEvent } from '../types.ts';
 
 /** @throws WardenError `verification-failed` when it holds something else, and what reading it back throws */
 export async function confirmStored(
@@ -10,12 +11,16 @@ export async function confirmStored(
   key: string,
   sealed: Manifest['stored'],
   store: Store,
-  signal: AbortSignal,
+  { signal, progress }: { readonly signal: AbortSignal; readonly progress: (event: ProgressEvent) => void },
 ): Promise<void> {
   if (object.size !== sealed.bytes) throw differs(key, `${object.size} bytes`, `${sealed.bytes} bytes`);
   if (object.crc32 !== sealed.crc32) throw differs(key, `CRC32 ${object.crc32}`, `CRC32 ${sealed.crc32}`);
   if (object.confirmed === 'checksum') return;
-  const read = await hashStored(store, key, { signal });
+  const message = `reading back what ${store.name} has stored`;
+  const read = await hashStored(store, key, {
+    signal,
+    onProgress: (bytes) => progress({ step: 'read', message, bytes, totalBytes: sealed.bytes, subject: store.name }),
+  });
   if (read.storedSha256 !== sealed.sha256) throw differs(key, `SHA-256 ${read.storedSha256}`, `SHA-256 ${sealed.sha256}`);
 }
 

@@ -3,6 +3,7 @@ import { WardenError } from '../../errors.ts';
 import { silentLogger } from '../../telemetry/logger.ts';
 import { sampleManifest } from '../../../test/support/manifests.ts';
 import { memoryStore, type MemoryStore } from '../../../test/support/memory-store.ts';
+import type { ProgressEvent } from '../types.ts';
 import type { UploadResult } from './attempt.ts';
 import { Destinations } from './destinations.ts';
 import { publishEach, type Publishing } from './publish.ts';
@@ -12,8 +13,10 @@ const manifest = sampleManifest({ stores: ['a', 'b'] });
 const sealed = { key: 'k', size: manifest.stored.bytes, crc32: manifest.stored.crc32, confirmed: 'checksum' as const };
 
 function publishing(stores: readonly MemoryStore[]): Publishing {
-  return { manifest, key: 'k', stores, logger: silentLogger, signal };
+  return { manifest, key: 'k', stores, logger: silentLogger, signal, progress: (event) => void events.push(event) };
 }
+
+const events: ProgressEvent[] = [];
 
 function stored(store: string, changes: Partial<typeof sealed> | { confirmed: 'size' } = {}): Promise<UploadResult> {
   return Promise.resolve({ store, outcome: 'stored', object: { ...sealed, ...changes } });
@@ -64,6 +67,8 @@ describe('publishing', () => {
     const [result] = await publishEach([stored('a', { confirmed: 'size' })], publishing([a]));
     expect(result).toMatchObject({ outcome: 'failed', error: { message: expect.stringContaining('SHA-256') } });
     expect(a.calls).toEqual(['stream k']);
+    // Told as it goes: a job that reads for long and says nothing would be taken for stalled.
+    expect(events).toContainEqual(expect.objectContaining({ step: 'read', bytes: 5, subject: 'a' }));
   });
 });
 

@@ -9,7 +9,7 @@ import { encodeManifest } from '../../format/manifest.ts';
 import type { Manifest } from '../../format/types.ts';
 import type { Store } from '../../store/types.ts';
 import type { Logger } from '../../telemetry/logger.ts';
-import type { StoreResult } from '../types.ts';
+import type { ProgressEvent, StoreResult } from '../types.ts';
 import type { UploadResult } from './attempt.ts';
 import { confirmStored } from './confirm.ts';
 
@@ -20,6 +20,7 @@ export interface Publishing {
   readonly stores: readonly Store[];
   readonly logger: Logger;
   readonly signal: AbortSignal;
+  readonly progress: (event: ProgressEvent) => void;
 }
 
 /**
@@ -36,12 +37,12 @@ export async function publishEach(uploads: readonly Promise<UploadResult>[], pub
 async function publishOne(
   { object, ...result }: UploadResult,
   body: Buffer,
-  { manifest, key, stores, logger, signal }: Publishing,
+  { manifest, key, stores, logger, signal, progress }: Publishing,
 ): Promise<StoreResult> {
   const store = stores.find((candidate) => candidate.name === result.store);
   if (object === undefined || store === undefined) return result;
   try {
-    await confirmStored(object, key, manifest.stored, store, signal);
+    await confirmStored(object, key, manifest.stored, store, { signal, progress });
     crashPoint('before-manifest');
     await store.put(manifestKey(manifest.cluster, manifest.id, manifest.revision), body, { signal });
     return result;
