@@ -98,7 +98,7 @@ async function copyData(
   const there = await to.head(key, { signal: context.signal });
   if (there !== undefined) {
     // A run that was killed before the manifest left the data: it counts when it is the same bytes, else it must go first.
-    if (await holdsSame(to, key, there, manifest.stored, context.signal)) return;
+    if (await holdsSame(to, key, there, manifest.stored, context)) return;
     await to.delete(key, { signal: context.signal });
   }
   await to.check(manifest.stored.bytes, { signal: context.signal });
@@ -163,20 +163,28 @@ async function holdsSame(
   key: string,
   there: { readonly size: number; readonly crc32?: string | undefined },
   stored: Manifest['stored'],
-  signal: AbortSignal,
+  { signal, progress }: Pick<JobContext, 'signal' | 'progress'>,
 ): Promise<boolean> {
   if (there.size !== stored.bytes) return false;
   if (there.crc32 !== undefined) return there.crc32 === stored.crc32;
-  return (await hashStored(to, key, { signal })).storedSha256 === stored.sha256;
+  const message = `reading what ${to.name} holds already`;
+  const onProgress = (bytes: number): void => progress({ step: 'read', message, bytes, totalBytes: stored.bytes, subject: to.name });
+  return (await hashStored(to, key, { signal, onProgress })).storedSha256 === stored.sha256;
 }
 
 /** As after a backup: what the destination holds is what was sent, or it goes again. */
-async function confirmed(object: StoredObject, key: string, { manifest }: Backup, to: Store, signal: AbortSignal): Promise<void> {
+async function confirmed(
+  object: StoredObject,
+  key: string,
+  { manifest }: Backup,
+  to: Store,
+  context: Pick<JobContext, 'signal' | 'progress'>,
+): Promise<void> {
   try {
-    await confirmStored(object, key, manifest.stored, to, signal);
+    await confirmStored(object, key, manifest.stored, to, context);
   } catch (error) {
     // Without a manifest it is invisible, and the sweep removes it if this fails as well.
-    await to.delete(key, { signal }).catch(() => undefined);
+    await to.delete(key, { signal: context.signal }).catch(() => undefined);
     throw error;
   }
 }
