@@ -146,7 +146,7 @@ async function copyData(
       );
     }
     accepted.resolve();
-    await confirmed(await upload, key, backup, to, signal);
+    await confirmed(await upload, key, backup, to, { signal, progress: context.progress });
   } catch (error) {
     accepted.reject(spool.fail(asError(error)));
     stop.abort(error);

@@ -394,6 +394,33 @@ describe('fault 36: what lies in the bucket is not what was written', () => {
     expect((await copyMissing(of)).filter(({ to }) => to === 'disk')).toEqual([]);
   });
 
+  test('gone, with its manifest still there: verify ends with 13, copy brings it back, and verified again it counts', async () => {
+    const of = subject();
+    const { id } = await of.backup();
+    rmSync(onS3(dataOf(id)));
+    const verified = await runWarden(['verify', id, '--config', of.configPath, '--json']);
+    expect(verified.code, verified.stdout).toBe(13);
+    expect(await copyMissing(of)).toMatchObject([{ id, from: 'disk', to: 's3', outcome: 'copied' }]);
+    expect((await verify(of)).map(({ outcome }) => outcome)).toEqual(['ok', 'ok']);
+    expect(states(await read(of))).toEqual([[id, 'complete']]);
+  });
+
+  test('a manifest of another cluster among the others is shown as what it is, counts as no backup, and is never removed', async () => {
+    const of = subject({ clusterOptions: { retention: { keepLast: 1 } }, options: { daemon: { sweepAge: '1s' } } });
+    const { id } = await of.backup();
+    const [name = ''] = objects(onS3()).filter((each) => each.endsWith('.json'));
+    const strange = '20200101T000000000Z-aaaaaa';
+    const body = readFileSync(onS3(name), 'utf8').replaceAll(id, strange).replace('"cluster": "main"', '"cluster": "other"');
+    expect(body).toContain('"cluster": "other"');
+    writeFileSync(onS3(name.replace(id, strange)), body);
+    const catalog = await read(of);
+    expect(states(catalog)).toEqual([[id, 'complete']]);
+    expect(catalog.oddities).toMatchObject([{ store: 's3', kind: 'manifest-of-another-cluster' }]);
+    await prune(of);
+    await runJob({ verb: 'sweep', request: { cluster: 'main' } }, of.context({ now: () => new Date(Date.now() + 60_000) }));
+    expect(objects(onS3())).toContain(name.replace(id, strange));
+  });
+
   test('a damaged source is passed over for another; when all are damaged the copy fails with 13 and leaves nothing', async () => {
     const of = subject();
     const { id } = await of.backup();
