@@ -86,11 +86,18 @@ function clusterText(report: ClusterReport | Error, name: string, width: number)
   return [
     `cluster ${name} (${report.clusterId}): ${report.quorum ? 'has quorum' : 'NO QUORUM, or no leader'}`,
     renderTable(COLUMNS, report.members, width),
-    ...report.members.flatMap((member) =>
-      member.error === undefined ? [] : [`${printable(member.name ?? '?')} (${member.endpoint}): ${printable(member.error)}`],
-    ),
+    ...memberErrors(report),
     ...report.notes.map((note) => `note: ${printable(note)}`),
   ];
+}
+
+/** What the notes do not tell already: those name the members that do not answer at all. */
+function memberErrors({ members, notes }: ClusterReport): string[] {
+  return members.flatMap(({ name, endpoint, error }) =>
+    error === undefined || notes.some((note) => note.includes(error))
+      ? []
+      : [`${printable(name ?? '?')} (${endpoint}): ${printable(error)}`],
+  );
 }
 
 function protectionText(catalog: Catalog | Error, maxAgeMs: number, now: Date): string[] {
