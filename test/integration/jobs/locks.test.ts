@@ -16,8 +16,8 @@ const MIB = 3;
 
 let folder: string;
 beforeEach(() => {
-  folder = temporaryFolder('locks');
-  return () => removeFolder(folder);
+  const own = (folder = temporaryFolder('locks'));
+  return () => removeFolder(own);
 });
 
 async function filled(): Promise<Cluster> {
@@ -99,7 +99,7 @@ describe('one cluster', () => {
   });
 
   test('fault 62: of two processes at once one ends with 0 and the other with 11', async () => {
-    const { configPath, disk } = subjectOf(cluster, 6);
+    const { configPath, disk } = subjectOf(cluster, 4);
     const results = await Promise.all([1, 2].map(() => runWarden(['backup', '--config', configPath, '--json'])));
     expect(new Set(results.map((result) => result.code))).toEqual(new Set([0, 11]));
     expect(results.find((result) => result.code === 11)?.json()).toMatchObject({ error: locked('(backup of main)') });
@@ -180,14 +180,9 @@ describe('one cluster', () => {
   });
 });
 
-describe('two daemons with the same configuration', () => {
-  let cluster: Cluster;
-  beforeAll(async () => {
-    cluster = await filled();
-  });
-  afterAll(() => cluster?.stop());
-
-  function pair(options: { schedule: string; seconds: number }): Promise<Daemon[]> {
+// Each waits for leases most of the time, so they wait together, each with a cluster and a folder of its own.
+describe.concurrent('two daemons with the same configuration', () => {
+  function pair(cluster: Cluster, disk: string, options: { schedule: string; seconds: number }): Promise<Daemon[]> {
     const config = {
       clusters: {
         main: {
@@ -195,7 +190,7 @@ describe('two daemons with the same configuration', () => {
           backup: { schedule: options.schedule, maxRate: rate(options.seconds), retries: 0 },
         },
       },
-      stores: { disk: { type: 'local', path: join(folder, 'disk') } },
+      stores: { disk: { type: 'local', path: disk } },
       daemon: { grace: '5s' },
     };
     return Promise.all([startDaemon(config), startDaemon(config)]);
@@ -216,8 +211,9 @@ describe('two daemons with the same configuration', () => {
   }
 
   test('fault 62: no slot is backed up twice, the standby says that it is one, and takes over when the leader is killed', async () => {
-    const disk = join(folder, 'disk');
-    const daemons = await pair({ schedule: '*/3 * * * * *', seconds: 0 });
+    await using cluster = await filled();
+    const disk = temporaryFolder('shared');
+    const daemons = await pair(cluster, disk, { schedule: '*/3 * * * * *', seconds: 0 });
     try {
       const { leader, standby } = await rolesOf(daemons);
       await until(() => published(disk).length >= 3, leader.output);
@@ -234,12 +230,14 @@ describe('two daemons with the same configuration', () => {
       expect((await standby.stop()).code).toBe(0);
     } finally {
       await Promise.all(daemons.map((daemon) => daemon[Symbol.asyncDispose]()));
+      removeFolder(disk);
     }
   });
 
   test('fault 66: SIGTERM ends the old daemon within its grace of 5 s, its run leaves nothing, and the other goes on', async () => {
-    const disk = join(folder, 'disk');
-    const daemons = await pair({ schedule: '*/2 * * * * *', seconds: 60 });
+    await using cluster = await filled();
+    const disk = temporaryFolder('shared');
+    const daemons = await pair(cluster, disk, { schedule: '*/2 * * * * *', seconds: 60 });
     try {
       const { leader, standby } = await rolesOf(daemons);
       await until(() => leader.output().includes('member chosen'), leader.output);
@@ -255,6 +253,7 @@ describe('two daemons with the same configuration', () => {
       expect(await lockHolder(cluster)).toBe('');
     } finally {
       await Promise.all(daemons.map((daemon) => daemon[Symbol.asyncDispose]()));
+      removeFolder(disk);
     }
   });
 });
