@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import type { Command, Option } from 'commander';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
@@ -165,5 +166,11 @@ describe('the README', () => {
       expect(warnings).toEqual([]);
       expect(Object.keys(config.stores).length).toBeGreaterThan(0);
     }
+  });
+
+  test('every document that it names is there', () => {
+    const links = [...text.matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, link]) => link!);
+    expect(links.length).toBeGreaterThan(5);
+    expect(links.filter((link) => realFiles.stat(fileURLToPath(new URL(link, README))) === undefined)).toEqual([]);
   });
 });
