@@ -333,6 +333,18 @@ describe('the protection of a cluster', () => {
     expect(jobs.verbs().slice(4)).toEqual(['backup', 'prune', 'survey', 'copy', 'survey']);
   });
 
+  test('a prune that removed nothing because a store is away is said and counted: the disk fills up meanwhile', async () => {
+    const { clock, lines, metric } = await protect({
+      answer: (job) => {
+        if (job.verb === 'prune') return { lines: [], skipped: [{ store: 's3', message: 'no route' }] };
+        return job.verb === 'backup' ? backupResult() : undefined;
+      },
+    });
+    await clock.advance(MINUTE);
+    expect(lines.find(({ message }) => message.includes('nothing was pruned'))?.fields).toMatchObject({ store: 's3', reason: 'no route' });
+    expect(await metric('etcd_warden_retention_failures_total', 'store-unavailable')).toBe(1);
+  });
+
   test('a copy that cannot be completed is said, with the store and the reason', async () => {
     const { lines } = await protect({
       answer: (job) => {

@@ -11,7 +11,7 @@ import type { Board, Outcome, Submitted } from './board.ts';
 import type { Clock } from './clock.ts';
 import { worksHere, type LeadershipState } from './leadership.ts';
 import { recordBackup, recordFailure, recordPrune, recordSurvey } from './record.ts';
-import { asBackupResult, asSurveyResult, copyFailures, pruneCounts } from './results.ts';
+import { asBackupResult, asSurveyResult, copyFailures, pruneCounts, pruneSkipped } from './results.ts';
 import { mayRetry, retryDelayMs } from './retry.ts';
 import { clockIsSet, decide, EMPTY_MEMORY, slotsOf, withoutSlot, type SlotMemory, type Slots } from './slots.ts';
 import type { StateFile } from './state.ts';
@@ -378,8 +378,14 @@ export class Protection {
     if (works && this.#pruneDue) {
       this.#pruneDue = false;
       const outcome = await board.submit({ verb: 'prune', request: { cluster, dryRun: false } }).done;
-      if (outcome.ok) recordPrune(metrics, cluster, pruneCounts(outcome.result));
-      else this.#choreFailed('prune', outcome.error);
+      if (outcome.ok) {
+        recordPrune(metrics, cluster, pruneCounts(outcome.result));
+        // A disk that fills up while another store is away must not come as a surprise.
+        for (const skipped of pruneSkipped(outcome.result)) {
+          metrics.add('etcd_warden_retention_failures_total', { cluster, code: 'store-unavailable' });
+          logger.warn(skipped, 'nothing was pruned on any store: this one cannot be listed, and a hold may lie there');
+        }
+      } else this.#choreFailed('prune', outcome.error);
     }
     await this.#surveyNow();
     if (!works) return;

@@ -35,6 +35,12 @@ export function pruneCounts(value: unknown): PruneCounts {
   return { removed: ids('removed'), kept: ids('kept', 'locked'), failed: ids('failed') };
 }
 
+/** Stores that a prune could not list: because of them it removed nothing anywhere. */
+export function pruneSkipped(value: unknown): readonly { readonly store: unknown; readonly reason: unknown }[] {
+  const skipped: unknown[] = isRecord(value) && Array.isArray(value['skipped']) ? value['skipped'] : [];
+  return skipped.filter(isRecord).map(({ store, message }) => ({ store, reason: message }));
+}
+
 /** What a copy job could not complete, one line for each backup and store. */
 export function copyFailures(value: unknown): readonly { readonly id: unknown; readonly to: unknown; readonly error: unknown }[] {
   const lines: unknown[] = Array.isArray(value) ? value : [];

@@ -113,7 +113,7 @@ export const METRICS = {
   etcd_warden_retention_kept: { type: 'gauge', help: 'Backups that the last prune kept.', labels: CLUSTER },
   etcd_warden_retention_failures_total: {
     type: 'counter',
-    help: 'Prunes that failed, by error code.',
+    help: 'Prunes that failed, or removed nothing because a store could not be listed, by error code.',
     labels: ['cluster', 'code'],
     values: 'code: docs/errors.md',
   },

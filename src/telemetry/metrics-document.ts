@@ -23,6 +23,7 @@ const TAIL = `
 | backups fail one after the other | \`etcd_warden_backup_consecutive_failures >= 3\` |
 | a store lacks copies | \`etcd_warden_backup_copies_missing > 0\` for an hour |
 | another cluster, or a history that moved back | \`etcd_warden_generation_unaccepted == 1\` |
+| retention does not work, or waits for a store | \`increase(etcd_warden_retention_failures_total[1d]) > 0\` |
 | no space for backups | \`etcd_warden_disk_full == 1\` |
 | the newest backup is suspect | \`etcd_warden_backup_suspect == 1\` |
 | a store cannot be listed | \`etcd_warden_store_reachable == 0\` for an hour |
