@@ -3,7 +3,7 @@ import type { Gateway } from '../test/support/gateway.ts';
 import { measure, type Run } from './measure.ts';
 
 /** The compiled executable, run as it is after an installation. */
-export const EXECUTABLE = join(import.meta.dirname, '../dist/cli/main.js');
+export const EXECUTABLE = join(import.meta.dirname, 'installed.cjs');
 
 export interface BackupOptions {
   readonly endpoint: string;

@@ -9,8 +9,12 @@ import type { SnapshotCall, SnapshotSink } from './snapshot-call.ts';
 import type { SnapshotMessage } from './types.ts';
 import { createSweeper } from './young-garbage.ts';
 
-/** Bytes that may wait for the consumer before the stream is paused. */
-const HIGH_WATER = 4 * 1024 * 1024;
+/**
+ * Bytes that may wait for the consumer before the stream is paused. Little: pieces that wait through two collections of the young generation are
+ * taken for long-lived, and their network buffers then stay until the whole heap is looked at. With 4 MiB the collector took 1.8 to 3.9 CPU
+ * seconds of a backup of 2 GiB and 40 MiB more memory, with this 0.4 s; the speed is the same.
+ */
+const HIGH_WATER = 512 * 1024;
 
 export interface StreamWatch {
   readonly endpoint: string;
