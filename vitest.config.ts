@@ -9,14 +9,15 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['src/**/*.test.ts', 'test/project/**/*.test.ts'],
+          include: ['src/**/*.test.ts', 'test/project/arrows.test.ts'],
           testTimeout: 15_000,
         },
       },
       {
         test: {
           name: 'integration',
-          include: ['test/integration/**/*.test.ts'],
+          // Those of the executable and of set-up start processes too.
+          include: ['test/integration/**/*.test.ts', 'test/project/{bin,setup}.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
           teardownTimeout: 30_000,

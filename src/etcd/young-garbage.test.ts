@@ -11,7 +11,7 @@ test('the young generation is collected every few megabytes, and not more often'
   });
   observer.observe({ entryTypes: ['gc'] });
   const sweep = createSweeper();
-  for (let step = 0; step < 32; step++) sweep(MIB);
+  for (let step = 0; step < 96; step++) sweep(MIB);
   await new Promise((resolve) => setTimeout(resolve, 50));
   observer.disconnect();
   const forced = seen.filter((flags) => (flags & constants.NODE_PERFORMANCE_GC_FLAGS_FORCED) !== 0);
