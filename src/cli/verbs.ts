@@ -20,7 +20,7 @@ export const VERBS: readonly Verb[] = [
     name: 'backup',
     summary: 'take one backup now; the exit code tells',
     description:
-      'Streams a snapshot from the best member, checks length and SHA-256, reads the true revision from it, and publishes it on every store with its manifest last.\nRemoves nothing unless --prune is given. Exit code 0: complete; 3: on some stores only; anything else: no backup.',
+      'Streams a snapshot from the best member, checks length and SHA-256, reads the true revision from it, and publishes it on every store with its manifest last.\nRemoves nothing unless --prune is given. Exit code 0: complete; 3: on some stores only, or --prune could not do its part; 13: taken, but suspect; anything else: no backup.',
     examples: [
       [
         'etcd-warden backup --endpoints https://10.0.0.1:2379 --to /var/backups/etcd',

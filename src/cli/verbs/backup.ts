@@ -1,5 +1,5 @@
 import { formatBytes, formatDurationShort } from '../../config/units.ts';
-import { asError } from '../../errors.ts';
+import { asError, errorDetails } from '../../errors.ts';
 import { runBackup } from '../../jobs/backup/backup.ts';
 import { pruneCluster, type PruneResult } from '../../jobs/prune.ts';
 import { clusterOf, withStores } from '../../jobs/stores.ts';
@@ -27,8 +27,8 @@ export async function run({ options, loaded, context, output }: Invocation): Pro
   // Retention only after a backup that is whole: a partial one must not cost an older whole one.
   const prune = options['prune'] === true && result.outcome === 'complete' ? await pruneAfter(cluster, { loaded, context }) : undefined;
   return {
-    exitCode: exitCodeOf(result),
-    json: { ...result, ...(prune === undefined ? {} : { prune }) },
+    exitCode: exitCodeOf(result, prune),
+    json: { ...result, ...(prune === undefined ? {} : { prune: prune instanceof Error ? { error: errorDetails(prune) } : prune }) },
     text: [backupText(result), ...retentionText(prune, { wanted: options['prune'] === true, width: output.width })].join('\n'),
   };
 }
@@ -46,20 +46,30 @@ async function sweepBefore(name: string, { loaded, context }: Pick<Invocation, '
   }
 }
 
-async function pruneAfter(name: string, { loaded, context }: Pick<Invocation, 'loaded' | 'context'>): Promise<PruneResult> {
+/** The backup stands, whatever becomes of retention: a failure is a part of the answer. */
+async function pruneAfter(name: string, { loaded, context }: Pick<Invocation, 'loaded' | 'context'>): Promise<PruneResult | Error> {
   const cluster = clusterOf(loaded.config, name);
-  return withStores(loaded.config, cluster.backup.stores, context.logger, (stores) =>
-    pruneCluster(stores, name, cluster.retention, { dryRun: false }, context),
-  );
+  try {
+    return await withStores(loaded.config, cluster.backup.stores, context.logger, (stores) =>
+      pruneCluster(stores, name, cluster.retention, { dryRun: false }, context),
+    );
+  } catch (error) {
+    context.signal.throwIfAborted();
+    return asError(error);
+  }
 }
 
-/** 13 when the backup is suspect: it exists, but nobody should count on it unasked. */
-function exitCodeOf(result: BackupResult): number {
+/** 13 when the backup is suspect: it exists, but nobody should count on it unasked. 3 when a part of what was asked for was not done. */
+export function exitCodeOf(result: Pick<BackupResult, 'outcome' | 'suspect'>, prune: PruneResult | Error | undefined): number {
   if (result.suspect !== undefined) return 13;
-  return result.outcome === 'partial' ? 3 : 0;
+  const pruned =
+    prune === undefined ||
+    (!(prune instanceof Error) && prune.skipped.length === 0 && prune.lines.every((line) => line.outcome !== 'failed'));
+  return result.outcome === 'partial' || !pruned ? 3 : 0;
 }
 
-function retentionText(prune: PruneResult | undefined, { wanted, width }: { wanted: boolean; width: number }): string[] {
+function retentionText(prune: PruneResult | Error | undefined, { wanted, width }: { wanted: boolean; width: number }): string[] {
+  if (prune instanceof Error) return [`  PRUNE FAILED: ${printable(prune.message)}`];
   if (prune !== undefined) return ['', pruneText(prune, width)];
   return wanted ? ['  nothing was pruned, because the backup is not on every store'] : [];
 }

@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { writeAcceptance } from '../../catalog/facts.ts';
 import { readCatalog } from '../../catalog/read.ts';
+import type { Catalog } from '../../catalog/types.ts';
 import type { ClusterConfig } from '../../config/types.ts';
 import { asError, WardenError } from '../../errors.ts';
 import { accessOf } from '../../etcd/access.ts';
@@ -23,7 +24,7 @@ import { clusterOf, withStores } from '../stores.ts';
 import type { BackupRequest, BackupResult, JobContext, StoreResult } from '../types.ts';
 import type { AttemptResult } from './attempt.ts';
 import { Destinations } from './destinations.ts';
-import { exclude } from './exclusion.ts';
+import { exclude, type Exclusion } from './exclusion.ts';
 import { belongsTo, seenOf, type Belonging } from './generation.ts';
 import { composeManifest } from './manifest.ts';
 import { streamFromMembers, type Streamed } from './members.ts';
@@ -101,30 +102,31 @@ class BackupRun {
   async run(): Promise<BackupResult> {
     const { signal, logger } = this.#context;
     this.#progress('choose', 'asking the members');
-    // The view and the catalogue do not need each other: one waits on etcd, the other on the stores.
-    const [view, catalog] = await settleBoth(
+    // The view and the lock do not need each other.
+    const [view, exclusion] = await settleBoth(
       observeCluster(this.#access, { signal, logger }),
-      readCatalog(this.#stores, this.#cluster.name, { signal }),
+      exclude(this.#coordination, { purpose: `backup of ${this.#cluster.name}`, keyPrefix: this.#cluster.keyPrefix, signal, logger }),
+      (held) => this.#release(held),
     );
-    for (const note of view.notes) this.#warn('cluster', note);
-    this.#destinations.dropUnreachable(catalog);
-    const belonging = belongsTo(catalog, view, this.#request, randomBytes);
-    if (belonging.doubt !== undefined) this.#warn('history-unclear', belonging.doubt);
-    const exclusion = await exclude(this.#coordination, {
-      purpose: `backup of ${this.#cluster.name}`,
-      keyPrefix: this.#cluster.keyPrefix,
-      signal,
-      logger,
-    });
     try {
+      for (const note of view.notes) this.#warn('cluster', note);
       this.#warnings.push(...exclusion.warnings);
-      if (await this.#slotServed()) return this.#skipped();
+      // Read under the lock: two first backups one after the other must see each other, or they would begin two histories.
+      const catalog = await readCatalog(this.#stores, this.#cluster.name, { signal });
+      this.#destinations.dropUnreachable(catalog);
+      const belonging = belongsTo(catalog, view, this.#request, randomBytes);
+      if (belonging.doubt !== undefined) this.#warn('history-unclear', belonging.doubt);
+      if (await this.#slotServed(catalog)) return this.#skipped();
       return await this.#take({ ...this.#context, signal: AbortSignal.any([signal, exclusion.signal]) }, view, belonging);
     } finally {
-      await exclusion
-        .release()
-        .catch((error: unknown) => logger.warn({ err: asError(error) }, 'the lock was not released; it ends with its lease'));
+      await this.#release(exclusion);
     }
+  }
+
+  async #release(exclusion: Exclusion): Promise<void> {
+    await exclusion
+      .release()
+      .catch((error: unknown) => this.#context.logger.warn({ err: asError(error) }, 'the lock was not released; it ends with its lease'));
   }
 
   async #take(context: JobContext, view: ClusterView, belonging: Belonging): Promise<BackupResult> {
@@ -137,7 +139,11 @@ class BackupRun {
     const stores = this.#destinations.ready;
     const folder = await spoolFolder(stores, context.config.stateDir);
     await checkSpool(folder, neededBytes(largest, lastSizes(belonging)));
-    const shared = await sharedDeviceWarning(folder, this.#cluster.dataDir);
+    const shared = await sharedDeviceWarning(
+      folder,
+      this.#cluster.dataDir,
+      view.members.map((member) => member.endpoint),
+    );
     if (shared !== undefined) this.#warn('shared-device', shared);
     const streamed = await streamFromMembers(
       candidates,
@@ -261,9 +267,14 @@ class BackupRun {
     }
   }
 
-  async #slotServed(): Promise<boolean> {
+  /** By a backup in the stores, or by etcd's record where the stores do not show it (yet). */
+  async #slotServed(catalog: Catalog): Promise<boolean> {
     const { slot } = this.#request;
-    if (slot === undefined || this.#coordination === undefined) return false;
+    if (slot === undefined) return false;
+    const [slotMs, nowMs] = [Date.parse(slot), this.#context.now().getTime()];
+    // A crash between publishing and recording leaves no record. A backup dated in the future says nothing about this slot.
+    if (catalog.backups.some(({ timeMs, state }) => state !== 'damaged' && timeMs >= slotMs && timeMs <= nowMs)) return true;
+    if (this.#coordination === undefined) return false;
     return this.#coordination.slotServed(slot, this.#context.signal).catch((error: unknown) => {
       // Without quorum nobody can tell: a second backup is better than none.
       this.#warn('slot-unknown', `whether another daemon served this slot is not known: ${asError(error).message}`);
@@ -316,8 +327,12 @@ function suspicion({ status, suspect }: Candidate, { head }: AttemptResult): str
   return armed ? 'the CORRUPT alarm is armed in the snapshot itself' : undefined;
 }
 
-/** Both, or the first failure once the other has ended too, so that nothing goes on behind a caller's back. */
-async function settleBoth<A, B>(a: Promise<A>, b: Promise<B>): Promise<[A, B]> {
-  await Promise.allSettled([a, b]);
-  return [await a, await b];
+/** Both, or the first failure once the other has ended too, so that nothing goes on behind a caller's back; what `b` got is then given up. */
+async function settleBoth<A, B>(a: Promise<A>, b: Promise<B>, giveUp: (b: B) => Promise<void>): Promise<[A, B]> {
+  const [first, second] = await Promise.allSettled([a, b]);
+  if (first.status === 'rejected') {
+    if (second.status === 'fulfilled') await giveUp(second.value);
+    throw first.reason;
+  }
+  return [first.value, await b];
 }

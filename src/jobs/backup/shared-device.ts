@@ -5,11 +5,18 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 
-/** One sentence when `folder` shares a device with etcd's data directory, else undefined. Unreadable places count as not shared. */
-export async function sharedDeviceWarning(folder: string, configured: string | undefined): Promise<string | undefined> {
+/**
+ * One sentence when `folder` shares a device with etcd's data directory, else undefined. Unreadable places count as not shared.
+ * @param endpoints of the members: an etcd of another cluster on this machine is none of this backup's business
+ */
+export async function sharedDeviceWarning(
+  folder: string,
+  configured: string | undefined,
+  endpoints: readonly string[],
+): Promise<string | undefined> {
   const device = await deviceOf(folder);
   if (device === undefined) return undefined;
-  for (const dataDir of configured === undefined ? await localDataDirs() : [configured]) {
+  for (const dataDir of configured === undefined ? await localDataDirs(endpoints) : [configured]) {
     if ((await deviceOf(dataDir)) === device) {
       return `${folder} is on the same device as etcd's data directory ${dataDir}: writing backups there can delay etcd's own fsync; another disk, or backup.maxRate, spares it`;
     }
@@ -29,27 +36,45 @@ async function deviceOf(path: string): Promise<number | undefined> {
   }
 }
 
-/** Data directories of the etcd processes that this user may look at. Linux only; elsewhere none are found. */
-async function localDataDirs(): Promise<string[]> {
+/** Data directories of the members' processes that this user may look at. Linux only; elsewhere none are found. */
+async function localDataDirs(endpoints: readonly string[]): Promise<string[]> {
   const found = new Set<string>();
   for (const pid of await readdir('/proc').catch(() => [])) {
     if (!/^\d+$/.test(pid)) continue;
-    const dataDir = await dataDirOf(pid).catch(() => undefined);
+    const dataDir = await dataDirOf(pid, endpoints).catch(() => undefined);
     if (dataDir !== undefined) found.add(dataDir);
   }
   return [...found];
 }
 
-async function dataDirOf(pid: string): Promise<string | undefined> {
+async function dataDirOf(pid: string, endpoints: readonly string[]): Promise<string | undefined> {
   const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0');
-  return /(^|\/)etcd$/.test(words[0] ?? '') ? dataDirFromArguments(words) : undefined;
+  return /(^|\/)etcd$/.test(words[0] ?? '') && servesAny(words, endpoints) ? flagOf(words, 'data-dir') : undefined;
+}
+
+/** By the port of its client URLs, 2379 when none are given: the addresses themselves may be written in many ways. */
+export function servesAny(words: readonly string[], endpoints: readonly string[]): boolean {
+  const urls = [flagOf(words, 'listen-client-urls'), flagOf(words, 'advertise-client-urls')].filter((url) => url !== undefined);
+  const ports = (urls.length === 0 ? [DEFAULT_URL] : urls).flatMap((list) => list.split(',').map(portOf));
+  return endpoints.some((endpoint) => ports.includes(portOf(endpoint)));
+}
+
+const DEFAULT_URL = 'http://localhost:2379';
+
+function portOf(url: string): string {
+  return /:(\d+)\/?$/.exec(url.trim())?.[1] ?? '2379';
 }
 
 /** `--data-dir X`, `--data-dir=X`, with one or two dashes as Go's flag package takes them. */
-export function dataDirFromArguments(words: readonly string[]): string | undefined {
+export function flagOf(words: readonly string[], flag: string): string | undefined {
   for (const [index, word] of words.entries()) {
-    const match = /^--?data-dir(?:=(.*))?$/s.exec(word);
-    if (match) return match[1] ?? words[index + 1];
+    const [name, value] = splitOnce(word);
+    if (name === `--${flag}` || name === `-${flag}`) return value ?? words[index + 1];
   }
   return undefined;
+}
+
+function splitOnce(word: string): [string, string | undefined] {
+  const equals = word.indexOf('=');
+  return equals < 0 ? [word, undefined] : [word.slice(0, equals), word.slice(equals + 1)];
 }

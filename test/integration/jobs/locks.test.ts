@@ -111,7 +111,7 @@ describe('one cluster', () => {
     const subject = subjectOf(cluster, 0);
     const start = Date.now();
     for (let round = 0; round < 4; round++) {
-      const slot = new Date(start - 60_000 + round * 1000).toISOString();
+      const slot = new Date().toISOString();
       const outcomes = await Promise.all([serve(subject, slot), serve(subject, slot), serve(subject, slot)]);
       expect(outcomes.sort()).toEqual(['complete', 'skipped', 'skipped']);
     }
