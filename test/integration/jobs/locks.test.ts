@@ -109,7 +109,6 @@ describe('one cluster', () => {
 
   test('fault 62: a slot is served once, however many try at once and again', async () => {
     const subject = subjectOf(cluster, 0);
-    const start = Date.now();
     for (let round = 0; round < 4; round++) {
       const slot = new Date().toISOString();
       const outcomes = await Promise.all([serve(subject, slot), serve(subject, slot), serve(subject, slot)]);
