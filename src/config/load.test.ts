@@ -27,7 +27,7 @@ function files(content: Readonly<Record<string, string | { text: string; mode: n
 }
 
 function load(input: LoadInput): LoadedConfig {
-  return loadConfig({ env: {}, cwd: '/work', files: files({}), now: NOW, uid: 0, ...input });
+  return loadConfig({ env: {}, cwd: '/srv', files: files({}), now: NOW, uid: 0, ...input });
 }
 
 function loadText(text: string, input: LoadInput = {}): LoadedConfig {
@@ -112,17 +112,17 @@ describe('a configuration file', () => {
   });
 
   test('is --config, else ETCD_WARDEN_CONFIG, else the usual place', () => {
-    const three = files({ '/work/a.yaml': SIMPLE, '/b.yaml': SIMPLE, [FILE]: SIMPLE });
+    const three = files({ '/srv/a.yaml': SIMPLE, '/b.yaml': SIMPLE, [FILE]: SIMPLE });
     const env = { ETCD_WARDEN_CONFIG: '/b.yaml' };
-    expect(load({ files: three, env, flags: { config: 'a.yaml' } }).config.file).toBe('/work/a.yaml');
+    expect(load({ files: three, env, flags: { config: 'a.yaml' } }).config.file).toBe('/srv/a.yaml');
     expect(load({ files: three, env }).config.file).toBe('/b.yaml');
     expect(load({ files: three }).config.file).toBe(FILE);
-    expect(load({ files: three, flags: { config: 'a.yaml', to: '/x' } }).config.file).toBe('/work/a.yaml');
+    expect(load({ files: three, flags: { config: 'a.yaml', to: '/x' } }).config.file).toBe('/srv/a.yaml');
   });
 
   test('that is named and not there is the only error', () => {
     const error = failure(() => load({ flags: { config: 'gone.yaml', to: 'offsite' } }));
-    expect(error.problems).toEqual([expect.objectContaining({ value: '"/work/gone.yaml"', suggestion: 'there is no such file' })]);
+    expect(error.problems).toEqual([expect.objectContaining({ value: '"/srv/gone.yaml"', suggestion: 'there is no such file' })]);
     expect(error.exitCode).toBe(2);
   });
 
@@ -506,14 +506,14 @@ describe('--to and --from', () => {
     const { config, selected } = loadText(SIMPLE, { flags });
     expect(selected.from).toEqual([expect.stringMatching(/^local-[0-9a-f]{6}$/)]);
     expect(selected).toEqual(loadText(SIMPLE, { flags }).selected);
-    expect(config.stores[selected.from[0]!]).toMatchObject({ path: '/work/elsewhere' });
+    expect(config.stores[selected.from[0]!]).toMatchObject({ path: '/srv/elsewhere' });
   });
 
   test('know a word as a store with a file and as a folder without', () => {
     expect(problemsOf(SIMPLE, { flags: { config: FILE, to: 'ofsite' } })).toEqual([
       expect.objectContaining({ path: '--to', suggestion: 'did you mean offsite?' }),
     ]);
-    expect(load({ flags: { to: 'backups' } }).config.stores['local']).toMatchObject({ path: '/work/backups' });
+    expect(load({ flags: { to: 'backups' } }).config.stores['local']).toMatchObject({ path: '/srv/backups' });
   });
 
   test('refuse what is no address', () => {
