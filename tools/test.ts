@@ -36,7 +36,7 @@ const CHECKS: Check[] = [
   { name: 'format', script: 'oxfmt/bin/oxfmt', args: ['--check'] },
   { name: 'unused', script: 'knip/bin/knip.js', args: [] },
   { name: 'types', script: 'typescript/bin/tsc', args: ['--noEmit', '-p', '.'] },
-  { name: 'unit', script: 'vitest/vitest.mjs', args: ['run', '--project', 'unit'], vitest: true },
+  { name: 'unit', script: 'vitest/vitest.mjs', args: ['run', '--project', 'unit*'], vitest: true },
   { name: 'integration', script: 'vitest/vitest.mjs', args: ['run', '--project', 'integration'], vitest: true },
 ];
 
