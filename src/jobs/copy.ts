@@ -5,7 +5,7 @@ import { createSpool } from '../archive/spool.ts';
 import { retentionView } from '../catalog/retention-view.ts';
 import type { Backup, Catalog } from '../catalog/types.ts';
 import type { RetentionConfig } from '../config/types.ts';
-import { asError, WardenError } from '../errors.ts';
+import { asError, errorDetails, WardenError } from '../errors.ts';
 import { dataKey, manifestKey } from '../format/keys.ts';
 import { encodeManifest, MANIFEST_READ_BYTES } from '../format/manifest.ts';
 import { temporaryName } from '../store/temporary.ts';
@@ -85,6 +85,22 @@ export async function copyBackup(
     last ??
     new WardenError('nothing-found', `no other store holds ${backup.id} whole`, { hint: 'see `etcd-warden show` for where its copies are' })
   );
+}
+
+/** The same as a line of its own whatever comes of it, so that the other copies go on. Rejects only when the caller ended it. */
+export async function tryCopy(
+  backup: Backup,
+  stores: readonly Store[],
+  to: Store,
+  context: Parameters<typeof copyBackup>[3],
+): Promise<CopyLine> {
+  try {
+    return await copyBackup(backup, stores, to, context);
+  } catch (thrown) {
+    context.signal.throwIfAborted();
+    const { code, message } = errorDetails(thrown);
+    return { id: backup.id, from: '', to: to.name, outcome: 'failed', bytes: 0, error: { code, message } };
+  }
 }
 
 async function copyData(

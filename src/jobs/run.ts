@@ -1,14 +1,13 @@
 /** Carries out one job, in this process or in a child of the daemon. The verbs of the command line use the same functions. */
 import { identityFor } from './identity.ts';
 import { catalogCache, loadCatalog } from './catalog.ts';
-import { copyBackup, owedTo, type CopyLine } from './copy.ts';
+import { owedTo, tryCopy, type CopyLine } from './copy.ts';
 import { pruneCluster, type PruneResult } from './prune.ts';
 import { clusterOf, withStores } from './stores.ts';
 import { sweepStores, type SweepResult } from './sweep.ts';
 import { surveyStores } from './survey.ts';
 import type { BackupResult, JobContext, JobRequest, SurveyResult } from './types.ts';
 import { verifyCopy, type VerifyLine } from './verify.ts';
-import { asError, WardenError } from '../errors.ts';
 
 export type JobResult = BackupResult | PruneResult | SweepResult | SurveyResult | readonly CopyLine[] | readonly VerifyLine[];
 
@@ -52,26 +51,11 @@ async function copyMissing(name: string, context: JobContext): Promise<CopyLine[
     for (const to of stores) {
       if (catalog.unreachable.some((entry) => entry.store === to.name)) continue;
       for (const backup of owedTo(catalog, to.name, cluster.retention, context.now())) {
-        lines.push(
-          await copyBackup(backup, stores, to, context).catch((thrown: unknown) => failedCopy(backup.id, to.name, thrown, context.signal)),
-        );
+        lines.push(await tryCopy(backup, stores, to, context));
       }
     }
     return lines;
   });
-}
-
-function failedCopy(id: string, to: string, thrown: unknown, signal: AbortSignal): CopyLine {
-  signal.throwIfAborted();
-  const error = asError(thrown);
-  return {
-    id,
-    from: '',
-    to,
-    outcome: 'failed',
-    bytes: 0,
-    error: { code: error instanceof WardenError ? error.code : 'failed', message: error.message },
-  };
 }
 
 async function verify(request: Extract<JobRequest, { verb: 'verify' }>['request'], context: JobContext): Promise<VerifyLine[]> {

@@ -9,9 +9,12 @@
 import { isEmptyPolicy, isGood, reasonsByRule } from './rules.ts';
 import type { RetentionBackup, RetentionInput, RetentionVerdict } from './types.ts';
 
+/** Guards do not ask the rules. */
+type GuardInput = Omit<RetentionInput, 'policy'>;
+
 /** What the guards look at: everything that counts beside the backup at hand. */
 interface Context {
-  readonly input: RetentionInput;
+  readonly input: GuardInput;
   readonly lineage: string;
   /** Place among the generations, -1 = not known. */
   readonly generation: number;
@@ -66,7 +69,7 @@ export function applyRetention(input: RetentionInput): RetentionVerdict[] {
 }
 
 /** Why a backup must not be removed whatever the rules say; `delete` asks this before it does what a person wants. Empty = it may go. */
-export function guardsAgainst(input: RetentionInput, id: string): readonly string[] {
+export function guardsAgainst(input: GuardInput, id: string): readonly string[] {
   const backup = input.backups.find((each) => each.id === id);
   return backup === undefined ? [] : guardsOf(backup, contextFor(backup, contextsOf(input), input));
 }
@@ -84,7 +87,7 @@ function guardsOf(backup: RetentionBackup, context: Context): string[] {
   return GUARDS.flatMap((objections) => objections(backup, context));
 }
 
-function contextsOf(input: RetentionInput): Context[] {
+function contextsOf(input: GuardInput): Context[] {
   // A backup from the future neither takes places nor justifies removals: the clock was wrong when it was made, or is wrong now.
   const counted = newestFirst(input.backups.filter(({ timeMs }) => timeMs <= input.nowMs));
   return input.generations.map(({ lineage, released }, generation) => {
@@ -97,7 +100,7 @@ function contextsOf(input: RetentionInput): Context[] {
   });
 }
 
-function contextFor({ lineage }: RetentionBackup, contexts: readonly Context[], input: RetentionInput): Context {
+function contextFor({ lineage }: RetentionBackup, contexts: readonly Context[], input: GuardInput): Context {
   return (
     contexts.find((each) => each.lineage === lineage) ?? {
       input,

@@ -1,9 +1,9 @@
 import { findBackup } from '../../catalog/find.ts';
 import type { Backup } from '../../catalog/types.ts';
 import { formatBytes } from '../../config/units.ts';
-import { asError, ERRORS, WardenError } from '../../errors.ts';
+import { ERRORS, WardenError } from '../../errors.ts';
 import { loadCatalog } from '../../jobs/catalog.ts';
-import { copyBackup, isWhole, missingOn, owedTo, type CopyLine } from '../../jobs/copy.ts';
+import { isWhole, missingOn, owedTo, tryCopy, type CopyLine } from '../../jobs/copy.ts';
 import type { Store } from '../../store/types.ts';
 import { renderTable, type Column } from '../output/table.ts';
 import { clusterSettings, readCluster, withCopyStores } from '../selection.ts';
@@ -51,20 +51,7 @@ function exitCodeOf(lines: readonly CopyLine[]): number {
 
 async function copyOne(backup: Backup, sources: readonly Store[], to: Store, context: Invocation['context']): Promise<CopyLine> {
   if (isWhole(backup, to.name)) return { id: backup.id, from: '', to: to.name, outcome: 'present', bytes: 0 };
-  try {
-    return await copyBackup(backup, sources, to, context);
-  } catch (thrown) {
-    context.signal.throwIfAborted();
-    const error = asError(thrown);
-    return {
-      id: backup.id,
-      from: '',
-      to: to.name,
-      outcome: 'failed',
-      bytes: 0,
-      error: { code: error instanceof WardenError ? error.code : 'failed', message: error.message },
-    };
-  }
+  return tryCopy(backup, sources, to, context);
 }
 
 const COLUMNS: readonly Column<CopyLine>[] = [

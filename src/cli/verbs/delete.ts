@@ -4,21 +4,8 @@ import { WardenError } from '../../errors.ts';
 import { loadCatalog } from '../../jobs/catalog.ts';
 import { guardsAgainst } from '../../retention/apply.ts';
 import { retentionView } from '../../catalog/retention-view.ts';
-import { clusterSettings, readCluster, withReadStores } from '../selection.ts';
+import { readCluster, withReadStores } from '../selection.ts';
 import type { Answer, Invocation } from '../verb.ts';
-
-/** Guards do not ask the rules, so a cluster without settings has them all the same. */
-const NO_POLICY = {
-  keepLast: 0,
-  keepHourly: 0,
-  keepDaily: 0,
-  keepWeekly: 0,
-  keepMonthly: 0,
-  keepYearly: 0,
-  keepWithinMs: 0,
-  timeZone: 'UTC',
-  maxRemovals: 0,
-};
 
 /** All guards of all stores are asked before the first byte goes. */
 export async function run(invocation: Invocation): Promise<Answer> {
@@ -47,8 +34,7 @@ export async function run(invocation: Invocation): Promise<Answer> {
       });
     }
     for (const store of holders) {
-      const policy = clusterSettings(invocation.loaded, cluster)?.retention ?? NO_POLICY;
-      const bars = guardsAgainst({ ...retentionView(catalog, store.name), policy, nowMs: context.now().getTime() }, backup.id);
+      const bars = guardsAgainst({ ...retentionView(catalog, store.name), nowMs: context.now().getTime() }, backup.id);
       if (bars.length > 0)
         throw new WardenError('refused', `${backup.id} stays on ${store.name}: ${bars.join('; ')}`, {
           hint: 'the same guard keeps prune from it; see `etcd-warden list`',
