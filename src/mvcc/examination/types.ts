@@ -1,0 +1,31 @@
+import type { RandomAccess } from '../../boltdb/random-access.ts';
+import type { Head } from '../head.ts';
+
+/**
+ * The proof of a snapshot in one pass in file order, made while its bytes go by (into a spool, or out of a store): each page is summed up where it
+ * lies, and the tree puts the sums into order afterwards. What the pass could not keep is read again by random access, so that memory is bounded and
+ * nothing depends on how the tree lies in the file.
+ */
+export interface Examination {
+  /** The next bytes of the plain snapshot, in file order, pieces of any length; they may be used again when it returns. Never throws: what is wrong is told by `finish`. */
+  write(bytes: Buffer): void;
+  /**
+   * After the last byte. `file` reads the same plain bytes.
+   * @throws WardenError `not-bolt`, `not-etcd`, `bolt-damaged` with page, bucket and reason of the first fault
+   */
+  finish(file: RandomAccess, signal: AbortSignal): Promise<Examined>;
+}
+
+/** A snapshot whose structure, records and continuity are sound. */
+export interface Examined {
+  readonly head: Head;
+  /** Keys that live at the file's revision, as `etcdutl snapshot status` of 3.6 counts. */
+  readonly keyCount: number;
+  /** Records of all revisions. */
+  readonly recordCount: number;
+  /**
+   * HashKV of the file at its own revision, as a member computes it whose compact revision is `compactRevision` (at least the file's own, at most its revision;
+   * -1n for a member that never compacted).
+   */
+  hashKv(compactRevision: bigint, signal: AbortSignal): Promise<number>;
+}
