@@ -7,6 +7,7 @@ import { silentLogger, type Logger } from '../telemetry/logger.ts';
 import { createLogger } from '../telemetry/pino.ts';
 import { version } from '../version.ts';
 import { describeFailure, printFailure } from './output/failure.ts';
+import { jsonText } from './output/json.ts';
 import { progressLine } from './output/progress.ts';
 import { keepWorkingWithoutReader, terminalOutput, type Output } from './output/terminal.ts';
 import { stopOnSignals } from './signals.ts';
@@ -92,8 +93,8 @@ function addVerb(program: Command, verb: Verb, dispatch: Dispatch): void {
     .description(verb.description)
     .exitOverride()
     .allowExcessArguments(false);
-  if (verb.arguments !== undefined) {
-    const argument = new Argument(verb.arguments);
+  for (const word of verb.arguments?.split(' ') ?? []) {
+    const argument = new Argument(word);
     command.addArgument(verb.choices === undefined ? argument : argument.choices(verb.choices));
   }
   for (const [flags, description] of verb.options ?? []) command.option(flags, description);
@@ -182,6 +183,6 @@ async function runVerb(
 }
 
 function print(answer: Answer, output: Output, json: boolean): number {
-  output.out(json ? JSON.stringify(answer.json, null, 2) : answer.text);
+  if (answer.written !== true) output.out(json ? jsonText(answer.json) : answer.text);
   return answer.exitCode ?? 0;
 }

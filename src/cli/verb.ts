@@ -18,6 +18,8 @@ export interface Answer {
   /** Stable shape, documented in docs/json.md; 64-bit ids as strings. */
   readonly json: unknown;
   readonly text: string;
+  /** The verb has written its answer itself, piece by piece (`Output.write`): nothing more is printed. */
+  readonly written?: boolean;
 }
 
 export interface VerbModule {
@@ -27,9 +29,9 @@ export interface VerbModule {
 /** One line of the table of verbs: everything that `--help` shows, and where the code is. */
 export interface Verb {
   readonly name: string;
-  /** commander's notation: `[id]`, `<id>`. */
+  /** commander's notation, separated by spaces: `[id]`, `<id> <key>`, `<files...>`. */
   readonly arguments?: string;
-  /** The words that the argument may be. */
+  /** The words that the argument (then there is only one) may be. */
   readonly choices?: readonly string[];
   readonly summary: string;
   readonly description: string;

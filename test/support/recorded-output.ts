@@ -19,6 +19,10 @@ export function recordedOutput(facts: Partial<Pick<Output, 'width' | 'errWidth' 
     said,
     drawn,
     out: (text) => printed.push(text),
+    write: (piece) => {
+      printed.push(piece.toString());
+      return Promise.resolve();
+    },
     err: (text) => said.push(text),
     rewrite: (text) => drawn.push(text),
     width: Infinity,

@@ -1,5 +1,6 @@
 /** How an error looks: a sentence and a hint for people, `{ "error": … }` for programs. */
 import { asError, ERRORS, WardenError } from '../../errors.ts';
+import { jsonText } from './json.ts';
 import { printable } from './table.ts';
 import type { Output } from './terminal.ts';
 
@@ -48,6 +49,6 @@ function wordsOf(error: Error): string {
 
 /** Prints it: JSON to stdout, where a program expects the one document; text to stderr. */
 export function printFailure(failure: Failure, output: Output, json: boolean): void {
-  if (json) output.out(JSON.stringify(failure.json, null, 2));
+  if (json) output.out(jsonText(failure.json));
   else output.err(`${output.style('red', 'error:')} ${failure.text}`);
 }

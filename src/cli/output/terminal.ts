@@ -4,6 +4,11 @@ import { styleText } from 'node:util';
 export interface Output {
   /** Final results. */
   out(text: string): void;
+  /**
+   * A piece of a result as it is, without a newline added: for answers that do not fit into memory. Resolves when there is room for the next one, so that
+   * a slow reader slows us down instead of filling the memory.
+   */
+  write(piece: string | Buffer): Promise<void>;
   /** Everything else: progress, warnings, errors. */
   err(text: string): void;
   /** Puts this text into the last line of a live stderr; an empty one clears it. */
@@ -40,6 +45,11 @@ export function terminalOutput(
     out: (text) => {
       stdout.write(`${text}\n`);
     },
+    write: (piece) =>
+      new Promise((resolve) => {
+        // A failure (a closed pipe) is told by the error event, which ends the process or silences the output (below).
+        stdout.write(piece, () => resolve());
+      }),
     err: (text) => {
       stderr.write(`${text}\n`);
     },
