@@ -15,11 +15,13 @@ const fullManifest: Required<Manifest> = {
   parent: '20261122T090000000Z-aaaaaa',
   keyCount: 1,
   proof: { revision: '1', compactRevision: '1', hash: 1, members: ['m1'] },
+  unproved: { code: 'x', reason: 'x' },
   warnings: [{ code: 'x', message: 'x' }],
+  imported: { name: 'x', sha256: 'd'.repeat(64), modified: '2026-11-22T10:00:00.123Z', members: 1 },
   suspect: 'x',
   signature: 'x',
 };
-const fullCheck = { ...sampleCheck({ id: fullManifest.id, kind: 'verify' }), reason: 'x' } as Required<Check>;
+const fullCheck = { ...sampleCheck({ id: fullManifest.id, kind: 'verify' }), proof: fullManifest.proof, reason: 'x' } as Required<Check>;
 const fullAcceptance: Required<Acceptance> = { ...sampleAcceptance(), reason: 'x' };
 
 describe('docs/formats.md', () => {

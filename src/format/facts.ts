@@ -3,7 +3,7 @@
  */
 import { WardenError } from '../errors.ts';
 import { ACCEPTANCE_KINDS, CHECK_KINDS, parseKey } from './keys.ts';
-import { parseJson, serialized, tidyText } from './manifest.ts';
+import { parseJson, readProof, serialized, tidyText } from './manifest.ts';
 import { hexId, id, integer, invalid, lineage, name, oneOf, optional, record, text, time, type Fields, type Reader } from './shape.ts';
 import type { Acceptance, Check } from './types.ts';
 
@@ -22,6 +22,7 @@ export const CHECK_FIELDS: Fields<Check> = {
   store: optional(name),
   level: optional(oneOf('stored', 'content', 'proved')),
   outcome: optional(oneOf('ok', 'failed', 'inconclusive')),
+  proof: optional(readProof),
   reason: optional(text),
 };
 

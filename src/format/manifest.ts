@@ -6,6 +6,7 @@ import { WardenError } from '../errors.ts';
 import { timeOfId } from './ids.ts';
 import { manifestKey } from './keys.ts';
 import {
+  compactDecimal,
   crc32,
   decimal,
   hexId,
@@ -24,7 +25,7 @@ import {
   time,
   type Fields,
 } from './shape.ts';
-import { MANIFEST_SCHEMA, type Manifest } from './types.ts';
+import { MANIFEST_SCHEMA, type Manifest, type Proof } from './types.ts';
 
 /** Readers fetch this much of a manifest and no more; a page of text holds a few kilobytes. */
 export const MANIFEST_MAX_BYTES = 8192;
@@ -34,11 +35,20 @@ export const MANIFEST_READ_BYTES = 65_536;
 
 const MAX_STORES = 16;
 const MAX_WARNINGS = 16;
+const MAX_MEMBERS = 16;
 
 /** What was found in an object that has a manifest's name. */
 export type DecodedManifest =
   | { readonly kind: 'manifest'; readonly manifest: Manifest }
   | { readonly kind: 'newer-schema'; readonly schema: number };
+
+/** The same in a manifest and in a check. */
+export const readProof = record<Proof>({
+  revision: decimal,
+  compactRevision: compactDecimal,
+  hash: integer,
+  members: list(text, MAX_MEMBERS),
+});
 
 export const MANIFEST_FIELDS: Fields<Manifest> = {
   schema: integer,
@@ -51,7 +61,9 @@ export const MANIFEST_FIELDS: Fields<Manifest> = {
   clusterIdAtEnd: hexId,
   lineage,
   parent: optional(id),
-  member: record<Manifest['member']>({ id: hexId, name: text, endpoint: text, role: oneOf('leader', 'follower', 'learner') }),
+  member: optional(
+    record<NonNullable<Manifest['member']>>({ id: hexId, name: text, endpoint: text, role: oneOf('leader', 'follower', 'learner') }),
+  ),
   etcdVersion: text,
   storageVersion: optional(text),
   raftTerm: decimal,
@@ -67,12 +79,12 @@ export const MANIFEST_FIELDS: Fields<Manifest> = {
     encryption: oneOf('none', 'age'),
   }),
   keyCount: optional(integer),
-  proof: optional(
-    record<NonNullable<Manifest['proof']>>({ revision: decimal, compactRevision: decimal, hash: integer, members: list(text, MAX_STORES) }),
-  ),
+  proof: optional(readProof),
+  unproved: optional(record<NonNullable<Manifest['unproved']>>({ code: text, reason: text })),
   timings: record<Manifest['timings']>({ streamMs: integer, totalMs: integer }),
   stores: list(name, MAX_STORES),
   warnings: list(record<Manifest['warnings'][number]>({ code: text, message: text }), MAX_WARNINGS),
+  imported: optional(record<NonNullable<Manifest['imported']>>({ name: text, sha256, modified: time, members: integer })),
   suspect: optional(text),
   signature: optional(text),
 };
@@ -152,7 +164,13 @@ function tidied(manifest: Manifest): Manifest {
     ...manifest,
     ...(manifest.label === undefined ? {} : { label: tidyText(manifest.label) }),
     ...(manifest.suspect === undefined ? {} : { suspect: tidyText(manifest.suspect) }),
-    member: { ...manifest.member, name: tidyText(manifest.member.name), endpoint: tidyText(manifest.member.endpoint) },
+    ...(manifest.member === undefined
+      ? {}
+      : { member: { ...manifest.member, name: tidyText(manifest.member.name), endpoint: tidyText(manifest.member.endpoint) } }),
+    ...(manifest.unproved === undefined
+      ? {}
+      : { unproved: { code: tidyText(manifest.unproved.code), reason: tidyText(manifest.unproved.reason) } }),
+    ...(manifest.imported === undefined ? {} : { imported: { ...manifest.imported, name: tidyText(manifest.imported.name) } }),
     etcdVersion: tidyText(manifest.etcdVersion),
     ...(manifest.storageVersion === undefined ? {} : { storageVersion: tidyText(manifest.storageVersion) }),
     warnings: firstOf(

@@ -68,6 +68,8 @@ export function integer(value: unknown, path: string): number {
 export const text = matching(/^[^\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]*$/u, `one line of at most ${TEXT_LENGTH} printable characters`);
 
 export const decimal = satisfying(isDecimal, 'a 64-bit number as a decimal string');
+/** As HashKV gives it: `-1` for a member that never compacted. */
+export const compactDecimal = satisfying((value) => value === '-1' || isDecimal(value), 'a 64-bit number as a decimal string, or -1');
 export const hexId = matching(/^(?:0|[1-9a-f][0-9a-f]{0,15})$/, 'a 64-bit id as lower-case hex without padding');
 export const sha256 = matching(/^[0-9a-f]{64}$/, 'a SHA-256 as 64 lower-case hex digits');
 export const crc32 = matching(/^[0-9a-f]{8}$/, 'a CRC32 as 8 lower-case hex digits');

@@ -10,6 +10,17 @@ export interface RevisionMark {
   readonly revision: string;
 }
 
+/** HashKV as members computed it. */
+export interface Proof {
+  /** Revision of the state that was hashed. */
+  readonly revision: string;
+  /** Compact revision of the members that answered, `-1` when they never compacted: the hash depends on it. */
+  readonly compactRevision: string;
+  readonly hash: number;
+  /** Names of those that agree with the file. */
+  readonly members: readonly string[];
+}
+
 export interface Manifest {
   readonly schema: number;
   /** `etcd-warden <version>`. */
@@ -19,14 +30,15 @@ export interface Manifest {
   /** Start of the backup, RFC 3339 UTC with milliseconds. */
   readonly time: string;
   readonly label?: string;
-  /** Cluster id at the start and at the end of the stream, hex. */
+  /** Cluster id at the start and at the end of the stream, hex; `0` in one that was imported, since a snapshot does not name its cluster. */
   readonly clusterId: string;
   readonly clusterIdAtEnd: string;
   /** Random per history (16 lower-case base32 characters); a new one opens a new generation. */
   readonly lineage: string;
   /** Id of the previous backup of the same lineage, if any. */
   readonly parent?: string;
-  readonly member: {
+  /** Whom it was streamed from; absent in one that was imported. */
+  readonly member?: {
     readonly id: string;
     readonly name: string;
     readonly endpoint: string;
@@ -50,16 +62,23 @@ export interface Manifest {
     readonly encryption: 'none' | 'age';
   };
   readonly keyCount?: number;
-  readonly proof?: {
-    readonly revision: string;
-    readonly compactRevision: string;
-    readonly hash: number;
-    readonly members: readonly string[];
-  };
+  readonly proof?: Proof;
+  /** Why there is no proof; absent where there is one. */
+  readonly unproved?: { readonly code: string; readonly reason: string };
   readonly timings: { readonly streamMs: number; readonly totalMs: number };
   /** Names of the stores it was meant for. */
   readonly stores: readonly string[];
   readonly warnings: readonly { readonly code: string; readonly message: string }[];
+  /** Set when it was not streamed from a member but adopted from a file that another tool wrote. */
+  readonly imported?: {
+    /** Name of the file without its folder. */
+    readonly name: string;
+    /** Of the file as it lay there. */
+    readonly sha256: string;
+    readonly modified: string;
+    /** Members that the file names. */
+    readonly members: number;
+  };
   /** Marked at intake (CORRUPT armed). */
   readonly suspect?: string;
   readonly signature?: string;
@@ -78,6 +97,8 @@ export interface Check {
   readonly store?: string;
   readonly level?: 'stored' | 'content' | 'proved';
   readonly outcome?: 'ok' | 'failed' | 'inconclusive';
+  /** What members answered when they were asked for the proof after the backup was published. */
+  readonly proof?: Proof;
   /** Place of the first fault, reason of a hold, and so on. */
   readonly reason?: string;
 }
