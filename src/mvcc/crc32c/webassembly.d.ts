@@ -1,0 +1,10 @@
+/** The part of the WebAssembly interface that is used here: the types of Node do not have it, and those of browsers bring a window along. */
+declare namespace WebAssembly {
+  class Module {
+    constructor(bytes: Uint8Array<ArrayBuffer>);
+  }
+  class Instance {
+    constructor(module: Module);
+    readonly exports: Readonly<Record<string, unknown>>;
+  }
+}
