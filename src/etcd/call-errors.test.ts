@@ -26,6 +26,10 @@ test.each([
   [Code.UNAVAILABLE, 'etcdserver: no leader', 'no-quorum', 'no leader'],
   [Code.UNAVAILABLE, 'etcdserver: request timed out', 'no-quorum', 'request timed out'],
   [Code.RESOURCE_EXHAUSTED, 'etcdserver: mvcc: database space exceeded', 'no-space', 'space exceeded'],
+  [Code.OUT_OF_RANGE, 'etcdserver: mvcc: required revision has been compacted', 'compacted', 'is compacted'],
+  [Code.OUT_OF_RANGE, 'etcdserver: mvcc: required revision is a future revision', 'future-revision', 'not applied the revision yet'],
+  [Code.UNAVAILABLE, 'etcdserver: rpc not supported for learner', 'learner', 'learners do not answer'],
+  [Code.FAILED_PRECONDITION, 'etcdserver: rpc not supported for learner', 'learner', 'learners do not answer'],
   [Code.DEADLINE_EXCEEDED, 'Deadline exceeded after 5s', 'timeout', 'did not answer within 5000 ms'],
   [
     Code.UNAVAILABLE,

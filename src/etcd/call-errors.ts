@@ -61,6 +61,12 @@ export function explainCall(thrown: unknown, call: CallContext): WardenError {
   if (details.includes('database space exceeded')) {
     return new WardenError('no-space', `${what}: ${details}`, { hint: 'compact, defragment and disarm the NOSPACE alarm', cause: error });
   }
+  if (details.includes('required revision has been compacted'))
+    return new WardenError('compacted', `${what}: the revision is compacted`, { cause: error });
+  if (details.includes('required revision is a future revision'))
+    return new WardenError('future-revision', `${what}: the member has not applied the revision yet`, { cause: error });
+  if (details.includes('not supported for learner'))
+    return new WardenError('learner', `${what}: learners do not answer it`, { cause: error });
   const code = codeOf(error);
   // The member sees the deadline too and may be the first to give up: it resets the stream, or passes its own words on.
   const late = code === Code.DEADLINE_EXCEEDED || code === Code.CANCELLED || /context (deadline exceeded|canceled)/.test(details);

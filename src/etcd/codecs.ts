@@ -6,6 +6,8 @@ import {
   AlarmResponseSchema,
   AuthenticateRequestSchema,
   AuthenticateResponseSchema,
+  HashKVRequestSchema,
+  HashKVResponseSchema,
   MemberListRequestSchema,
   MemberListResponseSchema,
   RangeRequestSchema,
@@ -16,6 +18,7 @@ import {
 
 export const STATUS = codec('Maintenance/Status', StatusRequestSchema, StatusResponseSchema);
 export const ALARM = codec('Maintenance/Alarm', AlarmRequestSchema, AlarmResponseSchema);
+export const HASH_KV = codec('Maintenance/HashKV', HashKVRequestSchema, HashKVResponseSchema);
 export const MEMBER_LIST = codec('Cluster/MemberList', MemberListRequestSchema, MemberListResponseSchema);
 export const AUTHENTICATE = codec('Auth/Authenticate', AuthenticateRequestSchema, AuthenticateResponseSchema);
 export const RANGE = codec('KV/Range', RangeRequestSchema, RangeResponseSchema);

@@ -98,6 +98,23 @@ export interface Candidate {
   readonly suspect?: string | undefined;
 }
 
+/** One answer to HashKV. */
+export interface MemberHash {
+  /** Who answered, whatever the address says: a load balancer may lead elsewhere. */
+  readonly clusterId: bigint;
+  readonly memberId: bigint;
+  /** CRC32C of the records at the revision that was asked for. */
+  readonly hash: number;
+  /** That the member computed with; -1n when it never compacted. Not always the newest: an answer for a revision that is compacted exactly may be a remembered one. */
+  readonly compactRevision: bigint;
+  /** What the member has applied by now, whichever revision was asked for. */
+  readonly currentRevision: bigint;
+  /** The revision of the hash, which 3.6+ tells: another one than was asked for is a remembered one. */
+  readonly hashRevision: bigint | undefined;
+  /** From the call to the answer: the time in which that member applied no writes, and the way there and back. */
+  readonly tookMs: number;
+}
+
 export interface SnapshotMessage {
   /** A view into the HTTP/2 buffers: copy it before the next message if it must live on. */
   readonly blob: Buffer;

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { compareVersions, knownBadData, learnerServesSnapshot } from './versions.ts';
+import { compareVersions, knownBadData, knownWrongHash, learnerServesSnapshot } from './versions.ts';
 
 test('versions are compared by number, not by letter', () => {
   expect(compareVersions('3.4.9', '3.4.28')).toBeLessThan(0);
@@ -18,4 +18,6 @@ test('the bounds of what is known are exact', () => {
     false,
     false,
   ]);
+  const wrong = ['3.4.23', '3.4.33', '3.4.34', '3.5.4', '3.5.9', '3.5.15', '3.5.16', '3.6.0', '3.7.1'];
+  expect(wrong.filter((version) => knownWrongHash(version) !== undefined)).toEqual(['3.4.23', '3.4.33', '3.5.4', '3.5.9', '3.5.15']);
 });

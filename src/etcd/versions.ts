@@ -35,6 +35,20 @@ export function knownBadData(version: string): string | undefined {
   return bad === undefined ? undefined : `etcd ${version} ${bad.what}`;
 }
 
+/** Releases whose HashKV may differ from that of other members although the data is the same. */
+const WRONG_HASH: readonly BadRange[] = [
+  // No 3.4 remembers hashes of compactions; 3.5.5 began to.
+  { from: '3.5.5', until: '3.5.10', what: 'may remember a wrong hash of a compaction that a restart resumed (etcd #15919)' },
+  { from: '3.4.0', until: '3.4.34', what: 'may drop a tombstone at the compact revision from the hash (etcd #18274)' },
+  { from: '3.5.0', until: '3.5.16', what: 'may drop a tombstone at the compact revision from the hash (etcd #18274)' },
+];
+
+/** Why a different HashKV of this release proves nothing, or undefined. */
+export function knownWrongHash(version: string): string | undefined {
+  const bad = WRONG_HASH.find((range) => compareVersions(version, range.from) >= 0 && compareVersions(version, range.until) < 0);
+  return bad === undefined ? undefined : `etcd ${version} ${bad.what}`;
+}
+
 function numbers(version: string): number[] {
   return /^v?(\d+)\.(\d+)\.(\d+)/.exec(version)?.slice(1).map(Number) ?? [];
 }

@@ -57,6 +57,23 @@ describe.each(ETCD_MINORS)('fault 16: etcd %s', (minor) => {
     expect((await client.status()).alarms).toEqual([]);
   });
 
+  test('a member hashes its records at a revision, and says with which compact revision', async () => {
+    const { memberId, clusterId, revision } = await client.status();
+    const limits = { timeoutMs: 10_000 };
+    const first = await client.hashKv(revision, limits);
+    expect(first).toMatchObject({ memberId, clusterId, compactRevision: -1n, currentRevision: revision });
+    // Told since 3.6.
+    expect(first.hashRevision).toBe(minor < '3.6' ? undefined : revision);
+    const asked = await cluster.etcdctl(['endpoint', 'hashkv', `--rev=${revision}`, '--write-out=json']);
+    expect((JSON.parse(asked) as { HashKV: { hash: number } }[])[0]!.HashKV.hash).toBe(first.hash);
+    expect(await client.hashKv(revision, limits)).toMatchObject({ hash: first.hash });
+    expect((await client.hashKv(revision - 1n, limits)).hash).not.toBe(first.hash);
+    await expect(client.hashKv(revision + 1n, limits)).rejects.toMatchObject({ code: 'future-revision' });
+    await cluster.etcdctl(['compact', String(revision - 1n)]);
+    expect(await client.hashKv(revision, limits)).toMatchObject({ compactRevision: revision - 1n });
+    await expect(client.hashKv(revision - 2n, limits)).rejects.toMatchObject({ code: 'compacted' });
+  });
+
   test('a snapshot comes whole, with the storage version from 3.6 on', async () => {
     const { bytes, announced, version, whole } = await drain(client.snapshot());
     expect(whole).toBe(true);
