@@ -15,6 +15,8 @@ const META_AT = 16;
 const META_LENGTH = 64;
 const CHECKSUM_AT = 56;
 
+const NO_FREELIST = 0xffffffffffffffffn;
+
 const FNV_OFFSET = 0xcbf29ce484222325n;
 const FNV_PRIME = 0x100000001b3n;
 const MASK_64 = 0xffffffffffffffffn;
@@ -27,13 +29,24 @@ export interface Meta {
   readonly pageSize: number;
   /** Page of the tree that holds the buckets. */
   readonly root: bigint;
+  /** Page of the list of free pages; undefined when it is not stored, as in every database of etcd on Linux. */
+  readonly freelist: bigint | undefined;
   /** First page id that was never used: the database is this many pages long. */
   readonly highWater: bigint;
   readonly txid: bigint;
+  /** No version sets any. */
+  readonly flags: number;
 }
 
-/** The current meta: the valid one with the higher txid. @throws WardenError `not-bolt` when neither is valid */
-export async function readMeta(file: RandomAccess, signal?: AbortSignal): Promise<Meta> {
+export interface Metas {
+  /** The valid one with the higher txid. */
+  readonly current: Meta;
+  /** Pages 0 and 1; undefined for one that is not valid. */
+  readonly pages: readonly [Meta | undefined, Meta | undefined];
+}
+
+/** @throws WardenError `not-bolt` when neither page is valid */
+export async function readMetas(file: RandomAccess, signal?: AbortSignal): Promise<Metas> {
   const first = await metaAt(file, 0, signal);
   const places = first === undefined ? SECOND_META_PLACES : [first.pageSize];
   let second: Meta | undefined;
@@ -42,10 +55,23 @@ export async function readMeta(file: RandomAccess, signal?: AbortSignal): Promis
     if (found?.pageSize === place) second = found;
     if (second !== undefined) break;
   }
-  if (first !== undefined && second !== undefined) return second.txid > first.txid ? second : first;
-  const meta = first ?? second;
-  if (meta === undefined) throw notBolt(`no valid bbolt meta page in ${file.size} bytes`);
-  return meta;
+  const current = first !== undefined && second !== undefined && second.txid > first.txid ? second : (first ?? second);
+  if (current === undefined) throw notBolt(`no valid bbolt meta page in ${file.size} bytes`);
+  return { current, pages: [first, second] };
+}
+
+/**
+ * What is wrong with the meta pages of a snapshot, where etcd writes both from one transaction, the second numbered one less (tx.go, `WriteTo`); undefined
+ * when nothing is. Not for a database that lived on: there each transaction rewrites one of them.
+ */
+export function disagreement({ pages: [first, second] }: Metas): string | undefined {
+  if (first === undefined || second === undefined) return `meta page ${first === undefined ? 0 : 1} is not valid`;
+  const same =
+    first.root === second.root &&
+    first.freelist === second.freelist &&
+    first.highWater === second.highWater &&
+    first.txid === second.txid + 1n;
+  return same ? undefined : 'the two meta pages of a snapshot are copies of one, these are not';
 }
 
 async function metaAt(file: RandomAccess, offset: number, signal?: AbortSignal): Promise<Meta | undefined> {
@@ -60,7 +86,16 @@ export function parseMeta(bytes: Buffer): Meta | undefined {
   if (order.u64(bytes, CHECKSUM_AT) !== fnv1a64(bytes.subarray(0, CHECKSUM_AT))) return undefined;
   const pageSize = order.u32(bytes, 8);
   if (!SECOND_META_PLACES.includes(pageSize)) return undefined;
-  return { order, pageSize, root: order.u64(bytes, 16), highWater: order.u64(bytes, 40), txid: order.u64(bytes, 48) };
+  const freelist = order.u64(bytes, 32);
+  return {
+    order,
+    pageSize,
+    root: order.u64(bytes, 16),
+    freelist: freelist === NO_FREELIST ? undefined : freelist,
+    highWater: order.u64(bytes, 40),
+    txid: order.u64(bytes, 48),
+    flags: order.u32(bytes, 12),
+  };
 }
 
 export function fnv1a64(bytes: Buffer): bigint {
