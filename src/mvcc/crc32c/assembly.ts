@@ -9,6 +9,13 @@ export type Code = readonly number[];
 export const I32 = 0x7f;
 export const V128 = 0x7b;
 
+const MAGIC_AND_VERSION: Code = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00];
+
+/** Instructions one after the other. */
+export function code(...instructions: readonly Code[]): Code {
+  return instructions.flat();
+}
+
 /** Operand and result types of a function. */
 export interface Signature {
   readonly parameters: readonly number[];
@@ -31,7 +38,7 @@ export function encodeModule(
   const types = functions.map(({ signature }) => [0x60, ...vector(signature.parameters.map(byte)), ...vector(signature.results.map(byte))]);
   const exported = Object.entries(exports).map(([name, index]) => [...text(name), 0x00, ...unsigned(index)]);
   return Uint8Array.from([
-    ...[0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00],
+    ...MAGIC_AND_VERSION,
     ...section(1, vector(types)),
     ...section(3, vector(functions.map((_, index) => unsigned(index)))),
     ...section(5, vector([[0x00, ...unsigned(memoryPages)]])),

@@ -14,6 +14,7 @@ import {
   branch,
   branchIf,
   call,
+  code,
   type Code,
   constant,
   constantV,
@@ -64,24 +65,28 @@ const PAGE = 0x10000;
 /** Bytes that fit into the memory at once. */
 export const CAPACITY: number = 2 ** 18;
 
-const [LANES_FUNCTION, COMBINE_FUNCTION, BYTES_FUNCTION, UPDATE_FUNCTION] = [0, 1, 2, 3];
+// Places in the module.
+const LANES_FUNCTION = 0;
+const COMBINE_FUNCTION = 1;
+const BYTES_FUNCTION = 2;
+const UPDATE_FUNCTION = 3;
 
 /** Copies at most {@link CAPACITY} bytes into the memory and takes them into the raw state (before the final complement). */
 export type Update = (state: number, bytes: Uint8Array) => number;
 
 /** Compiles it: some milliseconds. */
 export function createUpdate(): Update {
-  const code = encodeModule([lanes(), combine(), bytewise(), update()], (DATA_AT + CAPACITY) / PAGE, { update: UPDATE_FUNCTION });
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(code));
+  const bytes = encodeModule([lanes(), combine(), bytewise(), update()], (DATA_AT + CAPACITY) / PAGE, { update: UPDATE_FUNCTION });
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes));
   const { memory, update: run } = exports as {
     memory: { buffer: ArrayBuffer };
     update: (at: number, length: number, state: number) => number;
   };
   fillTables(new Uint32Array(memory.buffer, 0, SUMS_AT / 4));
   const data = new Uint8Array(memory.buffer, DATA_AT, CAPACITY);
-  return (state, bytes) => {
-    data.set(bytes);
-    return run(DATA_AT, bytes.length, state) >>> 0;
+  return (state, piece) => {
+    data.set(piece);
+    return run(DATA_AT, piece.length, state) >>> 0;
   };
 }
 
@@ -132,10 +137,10 @@ function lanes(): WasmFunction {
       ]),
       ...transpose(rows, turned),
       ...rows.map((column) => [
-        ...[...get(column), ...get(sums[0]!), ...xorV, ...tee(index), ...get(mask), ...andV, ...set(low)],
-        ...[...get(index), ...constant(4), ...shiftRightBytesV, ...set(high)],
+        ...code(get(column), get(sums[0]!), xorV, tee(index), get(mask), andV, set(low)),
+        ...code(get(index), constant(4), shiftRightBytesV, set(high)),
         ...[0, 1, 2, 3].flatMap((place) => [
-          ...[...get(lowTables[place]!), ...get(low), ...lookUpV, ...get(highTables[place]!), ...get(high), ...lookUpV, ...xorV],
+          ...code(get(lowTables[place]!), get(low), lookUpV, get(highTables[place]!), get(high), lookUpV, xorV),
           ...(place === 3 ? [] : [...get(sums[place + 1]!), ...xorV]),
           ...set(sums[place]!),
         ]),
@@ -160,8 +165,8 @@ function transpose(rows: readonly number[], turned: readonly number[]): Code[] {
   const interleaved = (first: number): Code => Array.from({ length: 16 }, (_, i) => (i % 2 === 0 ? 0 : 16) + first + (i >> 1));
   const stage = (from: readonly number[], to: readonly number[]): Code[] =>
     Array.from({ length: 8 }, (_, i) => [
-      ...[...get(from[i]!), ...get(from[i + 8]!), ...shuffleV(interleaved(0)), ...set(to[2 * i]!)],
-      ...[...get(from[i]!), ...get(from[i + 8]!), ...shuffleV(interleaved(8)), ...set(to[2 * i + 1]!)],
+      ...code(get(from[i]!), get(from[i + 8]!), shuffleV(interleaved(0)), set(to[2 * i]!)),
+      ...code(get(from[i]!), get(from[i + 8]!), shuffleV(interleaved(8)), set(to[2 * i + 1]!)),
     ]);
   return [...stage(rows, turned), ...stage(turned, rows), ...stage(rows, turned), ...stage(turned, rows)];
 }
@@ -178,7 +183,7 @@ function combine(): WasmFunction {
   const moved = [0, 1, 2, 3].flatMap((place) => [
     ...get(sum),
     ...(place === 0 ? [] : [...constant(8 * place), ...shiftRight]),
-    ...[...constant(0xff), ...and, ...constant(2), ...shiftLeft, ...get(operator), ...add, ...load32(TABLE_BYTES * place)],
+    ...code(constant(0xff), and, constant(2), shiftLeft, get(operator), add, load32(TABLE_BYTES * place)),
     ...(place === 0 ? [] : xor),
   ]);
   const others = Array.from({ length: LANES - 1 }, (_, i) => [...moved, ...lane(i + 1), ...xor, ...set(sum)]);
@@ -195,11 +200,11 @@ function bytewise(): WasmFunction {
   const slice = (table: number): Code => [...constant(2), ...shiftLeft, ...load32(SLICES_AT + TABLE_BYTES * table)];
   const byteOf = (word: number, place: number): Code => [...get(word), ...constant(8 * place), ...shiftRight, ...constant(0xff), ...and];
   const advance = (by: number): Code => [
-    ...[...get(at), ...constant(by), ...add, ...set(at)],
-    ...[...get(length), ...constant(by), ...subtract, ...set(length)],
+    ...code(get(at), constant(by), add, set(at)),
+    ...code(get(length), constant(by), subtract, set(length)),
   ];
   const lookUps = [0, 1, 2, 3, 4, 5, 6, 7].flatMap((place) => [
-    ...[...byteOf(place < 4 ? first : second, place % 4), ...slice(7 - place)],
+    ...code(byteOf(place < 4 ? first : second, place % 4), slice(7 - place)),
     ...(place === 0 ? [] : xor),
   ]);
   return {
@@ -240,13 +245,13 @@ function update(): WasmFunction {
           [...get(length), ...constant(ROUND), ...isBelow, ...branchIf(1)],
           [...constant(MAX_ROUNDS), ...get(length), ...constant(Math.log2(ROUND)), ...shiftRight, ...tee(rounds)],
           [...get(rounds), ...constant(MAX_ROUNDS), ...isAbove, ...select, ...set(rounds)],
-          [...get(at), ...get(rounds), ...get(rounds), ...constant(Math.log2(ROW)), ...shiftLeft, ...get(state), ...call(LANES_FUNCTION!)],
+          [...get(at), ...get(rounds), ...get(rounds), ...constant(Math.log2(ROW)), ...shiftLeft, ...get(state), ...call(LANES_FUNCTION)],
           [...get(rounds), ...constant(1), ...subtract, ...constant(Math.log2(OPERATOR_BYTES)), ...shiftLeft],
-          [...constant(OPERATORS_AT), ...add, ...call(COMBINE_FUNCTION!), ...set(state)],
+          [...constant(OPERATORS_AT), ...add, ...call(COMBINE_FUNCTION), ...set(state)],
           [...get(at), ...taken, ...add, ...set(at), ...get(length), ...taken, ...subtract, ...set(length), ...branch(0)],
         ),
       ),
-      ...[...get(at), ...get(length), ...get(state), ...call(BYTES_FUNCTION!)],
+      ...code(get(at), get(length), get(state), call(BYTES_FUNCTION)),
     ],
   };
 }

@@ -1,5 +1,6 @@
 /** The part of the WebAssembly interface that is used here: the types of Node do not have it, and those of browsers bring a window along. */
 declare namespace WebAssembly {
+  // eslint-disable-next-line typescript/no-extraneous-class -- it is a class
   class Module {
     constructor(bytes: Uint8Array<ArrayBuffer>);
   }
