@@ -5,8 +5,8 @@
  * Sources: server/storage/schema (bucket names and encodings), mvcc/kvstore.go (restore), the same from 3.4 to 3.7 where not said otherwise.
  */
 import type { Bolt, Bucket } from '../boltdb/bolt.ts';
-import { WardenError } from '../errors.ts';
 import { parseAlarm, type StoredAlarm } from './alarm.ts';
+import { notEtcd } from './errors.ts';
 import { parseRevision } from './revision.ts';
 
 export interface Head {
@@ -82,10 +82,4 @@ function mainOf(bytes: Buffer, what: string): bigint {
 
 function max(...values: readonly bigint[]): bigint {
   return values.reduce((highest, value) => (value > highest ? value : highest), 0n);
-}
-
-function notEtcd(why: string): WardenError {
-  return new WardenError('not-etcd', `not a database of etcd, or a damaged one: ${why}`, {
-    hint: 'verify another copy of this backup, or use another backup',
-  });
 }

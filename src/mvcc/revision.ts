@@ -23,6 +23,23 @@ export function parseRevision(key: Buffer): Revision | undefined {
   return main < 0n || sub < 0n ? undefined : { main, sub, tombstone };
 }
 
+/** Whether the bytes are a revision; makes nothing, for passes over all records. */
+export function isRevision(key: Buffer): boolean {
+  const { length } = key;
+  if (length !== REVISION_LENGTH && (length !== REVISION_LENGTH + 1 || key[REVISION_LENGTH] !== TOMBSTONE)) return false;
+  return key[8] === SEPARATOR && key[0]! < 0x80 && key[9]! < 0x80;
+}
+
+/** The main revision of a record's key. */
+export function mainOf(key: Buffer): bigint {
+  return key.readBigInt64BE(0);
+}
+
+/** Whether a record's key says that the change deleted. */
+export function isTombstone(key: Buffer): boolean {
+  return key.length > REVISION_LENGTH;
+}
+
 export function encodeRevision(revision: Revision): Buffer {
   const key = Buffer.alloc(REVISION_LENGTH + (revision.tombstone ? 1 : 0), TOMBSTONE);
   key.writeBigInt64BE(revision.main, 0);
