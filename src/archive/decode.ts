@@ -24,6 +24,13 @@ export interface ContentFigures extends StoredFigures {
 export interface ReadOptions extends OpenOptions {
   /** Stored bytes read so far. */
   readonly onProgress?: ((storedBytes: number) => void) | undefined;
+  /** The stored bytes as they pass, in order; not to be kept. */
+  readonly onStored?: ((chunk: Buffer) => void) | undefined;
+}
+
+export interface ContentOptions extends ReadOptions {
+  /** The plain bytes as they pass, in file order; not to be kept. */
+  readonly onPlain?: ((block: Buffer) => void) | undefined;
 }
 
 /** Reads an object and hashes it as it lies there: the level `stored`, which needs no key. */
@@ -34,12 +41,13 @@ export async function hashStored(store: Store, key: string, options: ReadOptions
 }
 
 /** Reads an object down to its plain bytes: the level `content`. @throws WardenError `key-missing`, `verification-failed` */
-export async function hashContent(store: Store, key: string, options: ReadOptions): Promise<ContentFigures> {
+export async function hashContent(store: Store, key: string, options: ContentOptions): Promise<ContentFigures> {
   const tally = createTally(options);
   const sha256 = createHash('sha256');
   let plainBytes = 0;
   for await (const plain of decodeBytes(tally.through(store.stream(key, options)), key, options)) {
     sha256.update(plain);
+    options.onPlain?.(plain);
     plainBytes += plain.length;
   }
   return { ...tally.figures(), plainBytes, plainSha256: sha256.digest('hex') };
@@ -96,6 +104,7 @@ function createTally(options: ReadOptions): Tally {
     sha256.update(chunk);
     sum = crc32(chunk, sum);
     storedBytes += chunk.length;
+    options.onStored?.(chunk);
     options.onProgress?.(storedBytes);
   }
   return {

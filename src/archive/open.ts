@@ -9,12 +9,15 @@ import { openFile } from './file-access.ts';
 import { frameAccess, readSeekTable } from './frame-access.ts';
 import { isCompressed, isEncrypted, MAGIC_LENGTH } from './layers.ts';
 import { objectAccess } from './object-access.ts';
+import type { Pin } from './pinned-access.ts';
 import type { SealedSpool } from './sealer.ts';
 
 export interface OpenOptions {
   readonly signal: AbortSignal;
   /** `AGE-SECRET-KEY-1...`; needed only for what is encrypted. */
   readonly identities?: readonly string[] | undefined;
+  /** What the object was seen to hold: reads are compared with that. */
+  readonly pin?: Pin | undefined;
 }
 
 /** The plain bytes, as etcdctl would have written them. */
@@ -42,9 +45,10 @@ export async function openPath(path: string, options: OpenOptions): Promise<Open
   }
 }
 
-/** An object in a store. @throws WardenError `object-missing`, `key-missing`, `not-seekable`, `verification-failed` */
+/** An object in a store. @throws WardenError `object-missing`, `key-missing`, `not-seekable`, `verification-failed`; `changed-meanwhile` with a pin */
 export async function openObject(store: Store, key: string, options: OpenOptions): Promise<OpenArchive> {
-  const layers = await openLayers(await objectAccess(store, key, options.signal), key, options);
+  const object = await objectAccess(store, key, options.signal);
+  const layers = await openLayers(options.pin?.access(object, key) ?? object, key, options);
   return { ...layers, close: () => Promise.resolve() };
 }
 
