@@ -25,6 +25,8 @@ export interface SealerOptions {
   readonly signal: AbortSignal;
   /** zstd level; {@link DEFAULT_LEVEL} unless told. */
   readonly level?: number | undefined;
+  /** Sees the plain bytes in file order, a block at a time; the block may be used again when it returns. Must not throw. */
+  readonly onPlain?: ((block: Buffer) => void) | undefined;
 }
 
 export interface SealedFigures {
@@ -71,9 +73,7 @@ export async function createSealer(options: SealerOptions): Promise<Sealer> {
   return sealInto(spool, { ...options, age });
 }
 
-interface SealIntoOptions {
-  readonly signal: AbortSignal;
-  readonly level?: number | undefined;
+interface SealIntoOptions extends Pick<SealerOptions, 'signal' | 'level' | 'onPlain'> {
   readonly age?: { readonly header: Buffer; readonly key: AgeKey } | undefined;
 }
 
@@ -89,6 +89,7 @@ class BlockSealer implements Sealer {
   readonly #payload: PayloadSealer | undefined;
   readonly #signal: AbortSignal;
   readonly #onAbort: () => void;
+  readonly #onPlain: ((block: Buffer) => void) | undefined;
   readonly #sha256 = createHash('sha256');
   readonly #frames: Frame[] = [];
   readonly #free: Buffer[] = [];
@@ -111,6 +112,7 @@ class BlockSealer implements Sealer {
     this.#key = options.age?.key;
     this.#payload = this.#key === undefined ? undefined : createPayloadSealer(this.#key.payloadKey);
     this.#signal = options.signal;
+    this.#onPlain = options.onPlain;
     this.#onAbort = () => this.#fail(asError(this.#signal.reason));
     this.#signal.addEventListener('abort', this.#onAbort, { once: true });
     this.#tail = this.#guard(() => spool.append(options.age === undefined ? [] : [options.age.header]));
@@ -213,8 +215,11 @@ class BlockSealer implements Sealer {
     this.#block = undefined;
     this.#used = 0;
     this.#hashed = 0;
-    const frame = this.#compressor.compress(block.subarray(0, plainLength));
+    const plain = block.subarray(0, plainLength);
+    const frame = this.#compressor.compress(plain);
     frame.catch(() => undefined); // awaited in its turn below
+    // After the compression was started, which goes on in other threads meanwhile.
+    this.#onPlain?.(plain);
     this.#tail = this.#tail.then(() =>
       this.#guard(async () => {
         const stored = await frame;

@@ -5,10 +5,13 @@
 import { join } from 'node:path';
 import { takeSnapshot, type Intake } from '../../archive/intake.ts';
 import { createSealer, type SealedFigures, type Sealer } from '../../archive/sealer.ts';
-import { openSealed } from '../../archive/open.ts';
+import { openSealed, type OpenArchive } from '../../archive/open.ts';
+import { createScratch } from '../../archive/scratch.ts';
 import { openBolt } from '../../boltdb/bolt.ts';
 import type { MemberClient } from '../../etcd/member.ts';
 import { asError, errorDetails, WardenError } from '../../errors.ts';
+import { createExamination } from '../../mvcc/examination/examination.ts';
+import type { Examination, Examined } from '../../mvcc/examination/types.ts';
 import { readHead, type Head } from '../../mvcc/head.ts';
 import type { GrowingFile, Store, StoredObject } from '../../store/types.ts';
 import type { Logger } from '../../telemetry/logger.ts';
@@ -34,6 +37,10 @@ export interface AttemptOptions {
   readonly onTotal: (plainBytes: number) => Promise<void>;
   /** Called with what the file says of itself, before anything is visible; throws when another member should be asked. */
   readonly judge: (head: Head) => void;
+  /** Called as soon as the true revision is known and judged, before the file is looked through: a member can be asked for its hash meanwhile. */
+  readonly onHead?: ((head: Head) => void) | undefined;
+  /** Nobody else can be asked: a snapshot that came whole and is damaged inside is kept, and its failure told. */
+  readonly lastResort?: boolean | undefined;
   readonly onProgress: (event: ProgressEvent) => void;
   readonly logger: Logger;
   readonly signal: AbortSignal;
@@ -50,6 +57,8 @@ export type UploadResult = StoreResult & { readonly object?: StoredObject };
 export interface AttemptResult {
   readonly sealed: Sealed;
   readonly head: Head;
+  /** What the whole file was found to be; the failure only as a last resort. Reads the spool: not after `dispose`. */
+  readonly examined: Examined | { readonly failure: WardenError };
   readonly storageVersion: string | undefined;
   /** Still under way where a store is slower than the member: each store is published when its own is done, whatever the others do. */
   readonly uploads: readonly Promise<UploadResult>[];
@@ -77,12 +86,17 @@ export async function attemptBackup(options: AttemptOptions): Promise<AttemptRes
   const signal = AbortSignal.any([options.signal, stop.signal]);
   const accepted = Promise.withResolvers<void>();
   accepted.promise.catch(() => {}); // every upload awaits it too; without any upload a rejection must not go unhandled
+  const examination = await createExamination({
+    scratch: createScratch(options.spoolFolder, { encrypted: options.recipients.length > 0 }),
+  });
   const sealer = await createSealer({
     spoolPath: join(options.spoolFolder, options.spoolName),
     maxPlainBytes: options.expectedBytes,
     recipients: options.recipients,
     signal,
+    onPlain: (block) => examination.write(block),
   });
+  let archive: OpenArchive | undefined;
   let storedBytes: number | undefined;
   const uploads = options.stores.map((store) =>
     upload(
@@ -99,58 +113,80 @@ export async function attemptBackup(options: AttemptOptions): Promise<AttemptRes
     const sealed = { ...(await sealer.finish()), databaseSha256: intake.databaseSha256 };
     storedBytes = sealed.storedBytes;
     const streamMs = performance.now() - started;
-    options.onProgress({ step: 'check', message: 'reading the revision from the file' });
-    const head = await judgedHead(options, sealer, signal);
+    options.onProgress({ step: 'check', message: 'looking through the file' });
+    const opened = (archive = await openSealed(sealer.sealed()));
+    const head = await judgedHead(options, opened, signal);
+    options.onHead?.(head);
+    const examined = await judgedContent(options, examination, opened, signal);
     accepted.resolve();
     const dispose = async (): Promise<void> => {
       stop.abort(new WardenError('interrupted', 'the run ended before the upload did'));
       await Promise.all(uploads);
+      await examination.close();
+      await opened.close();
       await sealer.abort();
     };
-    return { sealed, head, storageVersion: intake.storageVersion ?? head.storageVersion, uploads, streamMs, dispose };
+    return { sealed, head, examined, storageVersion: intake.storageVersion ?? head.storageVersion, uploads, streamMs, dispose };
   } catch (error) {
     // The order matters: uploads must have given up (and aborted what they began) before the spool goes away under them.
     accepted.reject(asError(error));
     stop.abort(error);
     await Promise.all(uploads);
+    await examination.close();
+    await archive?.close();
     await sealer.abort(asError(error));
     throw error;
   }
 }
 
 /** Whole on the way and yet no good: that is the member's doing, so it counts as its stream's failure. */
-async function judgedHead(options: AttemptOptions, sealer: Sealer, signal: AbortSignal): Promise<Head> {
+async function judgedHead(options: AttemptOptions, archive: OpenArchive, signal: AbortSignal): Promise<Head> {
   try {
-    const head = await headOf(sealer, signal);
+    const head = await headOf(archive, signal);
     options.judge(head);
     return head;
   } catch (error) {
-    if (error instanceof WardenError && OF_THE_FILE.has(error.code)) throw new StreamFailed(error);
+    if (isOfTheFile(error)) throw new StreamFailed(error);
     throw error;
   }
+}
+
+/** A member whose file is damaged inside may be the only one that is left, and a damaged backup is better than none. */
+async function judgedContent(
+  options: AttemptOptions,
+  examination: Examination,
+  archive: OpenArchive,
+  signal: AbortSignal,
+): Promise<Examined | { readonly failure: WardenError }> {
+  try {
+    return await examination.finish(archive, signal);
+  } catch (error) {
+    if (!isOfTheFile(error)) throw error;
+    if (options.lastResort !== true) throw new StreamFailed(error);
+    return { failure: error };
+  }
+}
+
+function isOfTheFile(error: unknown): error is WardenError {
+  return error instanceof WardenError && OF_THE_FILE.has(error.code);
 }
 
 const OF_THE_FILE: ReadonlySet<string> = new Set(['snapshot-wrong-length', 'not-bolt', 'not-etcd', 'bolt-damaged', 'verification-failed']);
 
 /** The true revision is in the file and nowhere else: the header of a response tells what was current when it was sent. */
-async function headOf(sealer: Sealer, signal: AbortSignal): Promise<Head> {
-  const archive = await openSealed(sealer.sealed());
-  try {
-    const db = await openBolt(archive, signal);
-    // The length that the stream announced was kept; this is the one that the database gives itself (its pages up to the high-water mark).
-    if (db.length + TRAILER_LENGTH !== archive.size) {
-      throw new WardenError(
-        'snapshot-wrong-length',
-        `the snapshot has ${archive.size} bytes, its database says ${db.length} and the trailer takes ${TRAILER_LENGTH}`,
-        {
-          hint: 'the member sent something else than its database; back up another one with --member',
-        },
-      );
-    }
-    return await readHead(db, signal);
-  } finally {
-    await archive.close();
+async function headOf(archive: OpenArchive, signal: AbortSignal): Promise<Head> {
+  const db = await openBolt(archive, signal);
+  // The length that the stream announced was kept; this is the one that the database gives itself (its pages up to the high-water mark).
+  if (db.length + TRAILER_LENGTH !== archive.size) {
+    throw new WardenError(
+      'snapshot-wrong-length',
+      `the snapshot has ${archive.size} bytes, its database says ${db.length} and the trailer takes ${TRAILER_LENGTH}`,
+      {
+        hint: 'the member sent something else than its database; back up another one with --member',
+      },
+    );
   }
+  return readHead(db, signal);
 }
 
 async function takeStream(options: AttemptOptions, sealer: Sealer, signal: AbortSignal): Promise<Intake> {

@@ -36,7 +36,7 @@ export async function streamFromMembers(
   for (const candidate of candidates) {
     const { status } = candidate;
     try {
-      return await streamFrom(candidate, plan, context);
+      return await streamFrom(candidate, plan, candidate === candidates.at(-1), context);
     } catch (error) {
       if (!(error instanceof StreamFailed)) throw error;
       failures.push({ endpoint: status.endpoint, error: error.cause });
@@ -60,6 +60,7 @@ export async function streamFromMembers(
 async function streamFrom(
   candidate: Candidate,
   plan: StreamPlan,
+  lastResort: boolean,
   context: Pick<JobContext, 'signal' | 'logger' | 'progress' | 'now'>,
 ): Promise<Streamed> {
   const { status } = candidate;
@@ -78,6 +79,7 @@ async function streamFrom(
       spoolName: temporaryName(),
       expectedBytes: status.dbSize,
       judge: (head) => plan.judge(head, candidate),
+      lastResort,
       onProgress: context.progress,
       logger,
       signal,

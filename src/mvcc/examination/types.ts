@@ -14,6 +14,8 @@ export interface Examination {
    * @throws WardenError `not-bolt`, `not-etcd`, `bolt-damaged` with page, bucket and reason of the first fault
    */
   finish(file: RandomAccess, signal: AbortSignal): Promise<Examined>;
+  /** Gives back what it holds, whatever came before; what `finish` returned is of no use after it. */
+  close(): Promise<void>;
 }
 
 /** A snapshot whose structure, records and continuity are sound. */
