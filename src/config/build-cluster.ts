@@ -53,6 +53,7 @@ export function buildCluster(name: string, entries: Entries, context: BuildConte
     keyPrefix: get<string>('keyPrefix') ?? '',
     dataDir: get<string>('dataDir'),
     backup: buildBackup(entries, context),
+    proof: buildProof(entries),
     encryption: {
       recipients: get<readonly string[]>('encryption.recipients') ?? [],
       identity: resolveSecret(
@@ -109,6 +110,22 @@ function buildBackup(entries: Entries, context: BuildContext): ClusterConfig['ba
     label: get<string>('backup.label'),
     timeoutMs: get<number>('backup.timeout') ?? 0,
     catchUpMs: get<number>('backup.catchUp') ?? 0,
+  };
+}
+
+function buildProof(entries: Entries): ClusterConfig['proof'] {
+  const get = getter(entries);
+  const cron = get<string>('proof.window') ?? 'off';
+  return {
+    enabled: get<boolean>('proof.enabled') ?? true,
+    members: get<'follower' | 'all'>('proof.members') ?? 'follower',
+    allEveryMs: get<number>('proof.allEvery') ?? 0,
+    maxStallMs: get<number>('proof.maxStall') ?? 0,
+    timeoutMs: get<number>('proof.timeout') ?? 0,
+    window:
+      cron === 'off'
+        ? undefined
+        : { cron, timeZone: get<string>('backup.timeZone') ?? 'UTC', lengthMs: get<number>('proof.windowLength') ?? 0 },
   };
 }
 

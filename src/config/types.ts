@@ -29,6 +29,20 @@ export interface RetentionConfig {
   readonly maxRemovals: number;
 }
 
+export interface ProofConfig {
+  readonly enabled: boolean;
+  /** One follower by turns, or everybody. */
+  readonly members: 'follower' | 'all';
+  /** Every member is asked this often, ms; 0 = never for that reason. */
+  readonly allEveryMs: number;
+  /** Longest time that a member may be made to apply no writes outside the window, ms. */
+  readonly maxStallMs: number;
+  /** Longest wait for one answer, ms. */
+  readonly timeoutMs: number;
+  /** Beginnings of the time in which `maxStallMs` does not count, in the time zone of the backups; undefined = never. */
+  readonly window: { readonly cron: string; readonly timeZone: string; readonly lengthMs: number } | undefined;
+}
+
 export interface ClusterConfig {
   readonly name: string;
   readonly endpoints: readonly string[];
@@ -69,6 +83,7 @@ export interface ClusterConfig {
     /** How late a missed slot is still caught up, ms. */
     readonly catchUpMs: number;
   };
+  readonly proof: ProofConfig;
   readonly encryption: {
     /** age recipients (`age1…`); empty = none. */
     readonly recipients: readonly string[];
