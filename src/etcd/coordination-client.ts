@@ -34,12 +34,15 @@ const MOVE_ON = new Set(['unreachable', 'timeout', 'no-quorum', 'tls-failed', 'e
 export class CoordinationClient {
   readonly #access: ClusterAccess;
   readonly #credentials: Credentials;
+  readonly #maxReplyBytes: number;
   readonly #connected = new Map<string, Connected>();
   /** The endpoint that answered last is asked first. */
   #order: readonly Endpoint[];
 
-  constructor(access: ClusterAccess) {
+  /** @param maxReplyBytes the longest reply that is taken; gRPC's own bound of 4 MiB is plenty for what daemons agree on, not for values */
+  constructor(access: ClusterAccess, maxReplyBytes = 4 * 1024 * 1024) {
     this.#access = access;
+    this.#maxReplyBytes = maxReplyBytes;
     this.#credentials = credentialsOf(access);
     this.#order = this.#credentials.endpoints;
   }
@@ -115,6 +118,7 @@ export class CoordinationClient {
         channelFactoryOverride: (address: string) =>
           new GrpcChannel(address, endpoint.secure ? this.#credentials.tls.credentials(endpoint) : grpcCredentials.createInsecure(), {
             ...COMMON_OPTIONS,
+            'grpc.max_receive_message_length': this.#maxReplyBytes,
             ...(endpoint.secure ? this.#credentials.tls.channelOptions(endpoint) : {}),
           }),
         interceptors: [this.#interceptor(endpoint)],

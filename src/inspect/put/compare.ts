@@ -1,0 +1,39 @@
+/** What one key of a backup means for the live cluster. Pure. */
+import type { LiveKey } from '../../etcd/keys.ts';
+import type { KeyEntry, KeyRevision } from '../types.ts';
+import type { Change } from './types.ts';
+
+/** The newest change of a key that is not newer than `at`; undefined when the key did not exist then. */
+export function revisionAt(entry: KeyEntry, at: bigint | undefined): KeyRevision | undefined {
+  const found = entry.revisions.findLast((revision) => at === undefined || revision.main <= at);
+  return found === undefined || found.tombstone ? undefined : found;
+}
+
+/** What is known of one key. */
+export interface Comparison {
+  readonly entry: KeyEntry;
+  readonly revision: KeyRevision;
+  /** As the backup holds it. */
+  readonly value: Buffer;
+  readonly live: LiveKey | undefined;
+  /** The backup's lease, if it is to be used; 0n = none. */
+  readonly lease: bigint;
+}
+
+/**
+ * Undefined when nothing has to be written. A live key keeps the lease it hangs on unless the backup's is asked for: without it a lock or a
+ * registration would never end.
+ */
+export function changeOf({ entry, revision, value, live, lease }: Comparison, preview: string): Change | undefined {
+  const common = { entry, revision, preview };
+  if (live === undefined) return { ...common, kind: 'added', liveModRevision: 0n, liveBytes: 0, liveLease: 0n, lease };
+  if (live.value.equals(value) && (lease === 0n || lease === live.lease)) return undefined;
+  return {
+    ...common,
+    kind: 'changed',
+    liveModRevision: live.modRevision,
+    liveBytes: live.value.length,
+    liveLease: live.lease,
+    lease: lease === 0n ? 'keep' : lease,
+  };
+}
