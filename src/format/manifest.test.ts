@@ -12,6 +12,7 @@ const full = sampleManifest({
   parent: '20261122T090000000Z-aaaaaa',
   keyCount: 3,
   proof: { revision: '41', compactRevision: '12', hash: 4_294_967_295, members: ['m1'] },
+  disagreement: { members: ['m2'], reason: 'm2 differs from m1' },
   unproved: { code: 'no-root', reason: 'the user lacks the role root' },
   imported: { name: 'snapshot.db', sha256: 'e'.repeat(64), modified: '2026-11-22T09:00:00.000Z', members: 3 },
   suspect: 'alarm CORRUPT on m2',

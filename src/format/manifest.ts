@@ -48,6 +48,8 @@ export const readProof = record<Proof>({
   compactRevision: compactDecimal,
   hash: integer,
   members: list(text, MAX_MEMBERS),
+  tookMs: optional(integer),
+  bytes: optional(integer),
 });
 
 export const MANIFEST_FIELDS: Fields<Manifest> = {
@@ -81,6 +83,7 @@ export const MANIFEST_FIELDS: Fields<Manifest> = {
   keyCount: optional(integer),
   proof: optional(readProof),
   unproved: optional(record<NonNullable<Manifest['unproved']>>({ code: text, reason: text })),
+  disagreement: optional(record<NonNullable<Manifest['disagreement']>>({ members: list(text, MAX_MEMBERS), reason: text })),
   timings: record<Manifest['timings']>({ streamMs: integer, totalMs: integer }),
   stores: list(name, MAX_STORES),
   warnings: list(record<Manifest['warnings'][number]>({ code: text, message: text }), MAX_WARNINGS),
@@ -170,6 +173,12 @@ function tidied(manifest: Manifest): Manifest {
     ...(manifest.unproved === undefined
       ? {}
       : { unproved: { code: tidyText(manifest.unproved.code), reason: tidyText(manifest.unproved.reason) } }),
+    ...(manifest.proof === undefined ? {} : { proof: { ...manifest.proof, members: manifest.proof.members.map(tidyText) } }),
+    ...(manifest.disagreement === undefined
+      ? {}
+      : {
+          disagreement: { members: manifest.disagreement.members.map(tidyText), reason: tidyText(manifest.disagreement.reason) },
+        }),
     ...(manifest.imported === undefined ? {} : { imported: { ...manifest.imported, name: tidyText(manifest.imported.name) } }),
     etcdVersion: tidyText(manifest.etcdVersion),
     ...(manifest.storageVersion === undefined ? {} : { storageVersion: tidyText(manifest.storageVersion) }),

@@ -19,6 +19,9 @@ export interface Proof {
   readonly hash: number;
   /** Names of those that agree with the file. */
   readonly members: readonly string[];
+  /** The slowest answer, ms: that member applied no writes so long. With `bytes`, what it had to read, it foretells the next one. */
+  readonly tookMs?: number;
+  readonly bytes?: number;
 }
 
 export interface Manifest {
@@ -65,6 +68,8 @@ export interface Manifest {
   readonly proof?: Proof;
   /** Why there is no proof; absent where there is one. */
   readonly unproved?: { readonly code: string; readonly reason: string };
+  /** Members whose records differed from the file's although another one agrees with it, found again at a second revision: one of them is corrupt. */
+  readonly disagreement?: { readonly members: readonly string[]; readonly reason: string };
   readonly timings: { readonly streamMs: number; readonly totalMs: number };
   /** Names of the stores it was meant for. */
   readonly stores: readonly string[];
