@@ -41,7 +41,10 @@ export function benchFolder(): string {
  * filling takes minutes; a sparse one has the data of the 2 GiB one and free pages after it.
  */
 export async function startWithDatabase(gib: number, options: { sparse?: boolean } = {}): Promise<Cluster> {
-  const dataDir = options.sparse === true ? await sparseData(gib) : await filledData(gib);
+  return startOver(options.sparse === true ? await sparseData(gib) : await filledData(gib));
+}
+
+async function startOver(dataDir: string): Promise<Cluster> {
   const cluster = await startCluster({
     minor: '3.6',
     dataDir,
@@ -77,6 +80,62 @@ async function filledData(gib: number): Promise<string> {
       },
     });
     console.log(`  ${(await cluster.members[0]!.status()).dbSize / MIB} MiB`);
+  } finally {
+    await cluster.stop();
+  }
+  renameSync(making, folder);
+  return folder;
+}
+
+/** The three databases that deep reading is measured on. */
+export type Kind = 'large values' | 'small values' | 'churned';
+export const KINDS: readonly Kind[] = ['large values', 'small values', 'churned'];
+
+/** A member of etcd 3.6 with one of them: 2 GiB of 10 KiB values; 2 million keys of 400 bytes; 2 GiB of which most was rewritten several times. */
+export async function startWithKind(kind: Kind): Promise<Cluster> {
+  if (kind === 'large values') return startWithDatabase(2);
+  return startOver(kind === 'small values' ? await smallValues() : await churned());
+}
+
+/** Key and value take 400 bytes. */
+function smallValues(): Promise<string> {
+  return madeOnce('small', 'a database of 2 million keys of 400 bytes', async (cluster) => {
+    await cluster.fill({ keys: 2_000_000, valueBytes: 386, prefix: '/fill/' });
+  });
+}
+
+/**
+ * Four fifths of the keys are rewritten in another order each time, and what was before is compacted away: new pages take the place of free ones
+ * all over the file. The last round is not compacted, so that it holds history.
+ */
+function churned(): Promise<string> {
+  return madeOnce('churned', 'a churned database of 2 GiB', async (cluster) => {
+    const keys = 130_000;
+    const step = 10;
+    await cluster.fill({ keys, valueBytes: VALUE_BYTES, prefix: '/fill/' });
+    for (let round = 0; round < 4; round++) {
+      const rewritten = Array.from({ length: step }, (_, part) => (part * 7 + round * 3) % step).filter((part) => part % 5 !== 4);
+      let revision = 0n;
+      for (const part of rewritten) {
+        const first = part * (keys / step);
+        ({ revision } = await cluster.fill({ keys: keys / step, first, valueBytes: VALUE_BYTES, prefix: '/fill/', seed: round + 2 }));
+        // As an API server does, every five minutes: far more often than everything is rewritten.
+        if (round < 3 || part === rewritten[1]) await cluster.etcdctl(['compact', '--physical', String(revision)], { timeoutMs: 120_000 });
+      }
+      console.log(`  round ${round + 1} of 4: revision ${revision}, ${(await cluster.members[0]!.status()).dbSize / MIB} MiB`);
+    }
+  });
+}
+
+async function madeOnce(name: string, what: string, make: (cluster: Cluster) => Promise<void>): Promise<string> {
+  const folder = join(benchFolder(), `etcd-3.6-${name}-${RECIPE}`);
+  if (existsSync(folder)) return folder;
+  const making = `${folder}.making`;
+  rmSync(making, { recursive: true, force: true });
+  console.log(`filling ${what}, once`);
+  const cluster = await startCluster({ minor: '3.6', dataDir: making, dataRoot: benchFolder(), quotaBackendBytes: QUOTA, flags: FLAGS });
+  try {
+    await make(cluster);
   } finally {
     await cluster.stop();
   }

@@ -9,6 +9,8 @@ const MAX_PUTS = 100;
 
 export interface FillOptions {
   readonly keys: number;
+  /** Number of the first one; 0 when not given. */
+  readonly first?: number;
   readonly valueBytes: number;
   readonly seed?: number;
   /** Text like that of Kubernetes objects, which zstd -1 makes about five times smaller; otherwise random bytes. */
@@ -25,7 +27,7 @@ export interface Filled {
 
 /** Writes many keys fast: transactions of up to 100 puts, four under way. The keys and values depend on the seed alone, their revisions do not. */
 export async function fill(rpcs: readonly Rpc[], options: FillOptions): Promise<Filled> {
-  const { keys, valueBytes, seed = 1, compressible = true, prefix = '/fill/', onProgress } = options;
+  const { keys, first = 0, valueBytes, seed = 1, compressible = true, prefix = '/fill/', onProgress } = options;
   const batch = Math.max(1, Math.min(MAX_PUTS, Math.floor(MAX_REQUEST_BYTES / (valueBytes + prefix.length + 32))));
   let next = 0;
   let done = 0;
@@ -38,7 +40,7 @@ export async function fill(rpcs: readonly Rpc[], options: FillOptions): Promise<
       const value = values(seed * 1_000_003 + from, valueBytes, compressible);
       const puts: [number, Buffer][] = [];
       for (let key = from; key < to; key++) {
-        const put = encode([1, prefix + String(key).padStart(8, '0')], [2, value()]);
+        const put = encode([1, prefix + String(first + key).padStart(8, '0')], [2, value()]);
         puts.push([2, encode([2, put])]);
       }
       const reply = await rpc.call('etcdserverpb.KV/Txn', encode(...puts), { timeoutMs: 60_000 });

@@ -24,7 +24,7 @@ const record = (revision: number): readonly [Buffer, Buffer] => [
   encodeRevision({ main: BigInt(revision), sub: 0n, tombstone: false }),
   Buffer.from([0x0a, 1, 0x6b, 0x10, 7, 0x18, revision, 0x20, revision - 6, 0x2a, 1, 0x76]),
 ];
-const { bytes: database, bucketRoots, pageSize } = boltFile({ key: [record(7), record(8)], meta: [] }, { inlineBytes: 0 });
+const { bytes: database, pageSize, kinds } = boltFile({ key: Array.from({ length: 20 }, (_, i) => record(7 + i)), meta: [] });
 
 /** A member whose snapshot is this database. */
 function memberWith(bytes: Buffer): MemberClient {
@@ -99,14 +99,15 @@ test('the whole file is looked through before anything is accepted, and the head
   const attempt = await attemptBackup(
     optionsFor({ judge: () => told.push('judge'), onHead: ({ revision }) => told.push(`head ${revision}`) }),
   );
-  expect(told).toEqual(['judge', 'head 8']);
-  expect(attempt.examined).toMatchObject({ keyCount: 1, recordCount: 2, head: { revision: 8n } });
+  expect(told).toEqual(['judge', 'head 26']);
+  expect(attempt.examined).toMatchObject({ keyCount: 1, recordCount: 20, head: { revision: 26n } });
   await attempt.dispose();
 });
 
 test("damage inside a stream that came whole is the member's failure, and is kept with its reason when there is nobody else", async () => {
   const bytes = Buffer.from(database);
-  bytes[bucketRoots.get('key')! * pageSize + 16 + 7] = 0xff; // the first record reaches beyond its page
+  const [firstLeaf] = [...kinds.keys()];
+  bytes[firstLeaf! * pageSize + 16 + 7] = 0xff; // its first record reaches beyond it; the head needs only the last leaf
   const uploads = memoryStore('s3');
   await expect(attemptBackup(optionsFor({ client: memberWith(bytes), stores: [uploads] }))).rejects.toThrow(StreamFailed);
   expect(await Array.fromAsync(uploads.list('', { signal }))).toEqual([]);
