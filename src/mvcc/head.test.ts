@@ -26,6 +26,7 @@ describe('head', () => {
     expect(await headOf({ key: [], meta: [['consistent_index', integer(4n)]] })).toEqual({
       revision: 1n,
       compactRevision: 0n,
+      compactionFinished: 0n,
       consistentIndex: 4n,
       term: undefined,
       storageVersion: undefined,

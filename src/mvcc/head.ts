@@ -14,6 +14,8 @@ export interface Head {
   readonly revision: bigint;
   /** History before it is gone; 0 when nothing was ever compacted (etcd's HashKV says -1 then). */
   readonly compactRevision: bigint;
+  /** The compaction that has done its work; below compactRevision while another is under way, and records may be left over from before it. */
+  readonly compactionFinished: bigint;
   /** Raft index that was applied last; a 3.4 that was never written to has none. */
   readonly consistentIndex: bigint | undefined;
   /** Raft term of that index; 3.5+. */
@@ -43,6 +45,7 @@ export async function readHead(db: Bolt, signal?: AbortSignal): Promise<Head> {
     revision: max(lastMain, finished, scheduled, 1n),
     // Scheduled counts before it is finished: readers are refused from that moment, and a restart resumes it.
     compactRevision: max(scheduled, finished),
+    compactionFinished: finished,
     consistentIndex: await integer(meta, 'consistent_index', signal),
     term,
     storageVersion,

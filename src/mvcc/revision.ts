@@ -35,6 +35,11 @@ export function mainOf(key: Buffer): bigint {
   return key.readBigInt64BE(0);
 }
 
+/** The position of a record's change inside its transaction. */
+export function subOf(key: Buffer): bigint {
+  return key.readBigInt64BE(9);
+}
+
 /** Whether a record's key says that the change deleted. */
 export function isTombstone(key: Buffer): boolean {
   return key.length > REVISION_LENGTH;
