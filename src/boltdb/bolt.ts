@@ -2,7 +2,7 @@
  * A bbolt database, read through positional reads alone: buckets and buckets inside of them, their entries in order, single ones, the last one. Memory is
  * one page per level of the tree. What is read is checked on the way (tree.ts); that every page has exactly one place is `check`'s to say.
  */
-import { type BucketName, bucketOwner, bucketTree, displayName } from './bucket-header.ts';
+import { type BucketName, bucketTree, displayName, rootTree } from './bucket-header.ts';
 import { damaged } from './errors.ts';
 import { type Meta, type Metas, readMetas } from './meta.ts';
 import type { Entry } from './page.ts';
@@ -52,19 +52,18 @@ export async function openBolt(file: RandomAccess, signal?: AbortSignal): Promis
   const length = Number(meta.highWater) * meta.pageSize;
   if (length > file.size)
     throw damaged('the end', `it has ${meta.highWater} pages of ${meta.pageSize} bytes, the file has ${file.size} bytes`);
-  return { file, meta, metas, length, ...parentOf({ file, meta, owner: bucketOwner([]), root: Number(meta.root) }, []) };
+  return { file, meta, metas, length, ...parentOf(rootTree(file, meta)) };
 }
 
-function parentOf(tree: Tree, path: readonly string[]): BucketParent {
+function parentOf(tree: Tree): BucketParent {
   return {
     async bucket(name, signal) {
       const key = Buffer.from(name);
-      const entry = await find(tree, key, signal);
-      if (entry === undefined) return undefined;
-      if (!entry.isBucket) throw damaged(tree.owner, `${displayName(key)} is not a bucket`);
-      const inner = [...path, displayName(key)];
+      const found = await find(tree, key, signal);
+      if (found === undefined) return undefined;
+      if (!found.entry.isBucket) throw damaged(found.page, `${displayName(key)} is not a bucket`);
       // A copy, because the tree of an inline bucket lies in it.
-      return openBucket(bucketTree(tree, inner, Buffer.from(entry.value)), inner);
+      return openBucket(bucketTree(tree, found.page, displayName(key), Buffer.from(found.entry.value)));
     },
     async bucketNames(signal) {
       const names: string[] = [];
@@ -75,14 +74,14 @@ function parentOf(tree: Tree, path: readonly string[]): BucketParent {
   };
 }
 
-function openBucket(tree: Tree, path: readonly string[]): Bucket {
+function openBucket(tree: Tree): Bucket {
   return {
-    ...parentOf(tree, path),
+    ...parentOf(tree),
     batches: (options) => batchesOf(tree, options),
     async *entries(signal) {
       for await (const batch of batchesOf(tree, { signal })) yield* batch;
     },
     last: (signal) => lastOf(tree, signal),
-    get: async (key, signal) => (await find(tree, key, signal))?.value,
+    get: async (key, signal) => (await find(tree, key, signal))?.entry.value,
   };
 }

@@ -3,7 +3,9 @@
  * the header (bucket.go, `inlineable`).
  */
 import { damaged } from './errors.ts';
-import { HEADER_LENGTH, parsePage } from './page.ts';
+import { HEADER_LENGTH, type Page, parsePage } from './page.ts';
+import type { Meta } from './meta.ts';
+import type { RandomAccess } from './random-access.ts';
 import type { Tree } from './tree.ts';
 
 export const BUCKET_HEADER_LENGTH = 16;
@@ -16,23 +18,32 @@ export function displayName(name: Buffer): string {
   return /^[^\p{C}]*$/u.test(text) && !text.includes('\uFFFD') ? text : `0x${name.toString('hex', 0, 64)}`;
 }
 
-/** What a page belongs to, for errors. @param path names from the outermost bucket to the innermost; none for the tree that holds the buckets */
-export function bucketOwner(path: readonly string[]): string {
-  return path.length === 0 ? 'the tree of buckets' : `bucket ${path.join('/')}`;
+/** The tree that holds the buckets. */
+export function rootTree(file: RandomAccess, meta: Meta): Tree {
+  return { file, meta, path: [], root: Number(meta.root) };
 }
 
 /**
  * The tree of a bucket.
- * @param value of its entry in the parent's leaf; the tree of an inline bucket is a view of it
+ * @param leaf the page that its entry is in
+ * @param name as `displayName` shows it
+ * @param value of the entry; the tree of an inline bucket is a view of it
  * @throws WardenError `bolt-damaged` when it is too short
  */
-export function bucketTree(parent: Tree, path: readonly string[], value: Buffer): Tree {
+export function bucketTree(parent: Tree, leaf: Page, name: string, value: Buffer): Tree {
   const { file, meta } = parent;
-  const owner = bucketOwner(path);
-  if (value.length < BUCKET_HEADER_LENGTH) throw damaged(owner, `its header has ${value.length} bytes`);
-  const root = meta.order.id(value, 0);
-  if (root !== 0) return { file, meta, owner, root };
+  const path = [...parent.path, name];
+  const { id } = leaf;
+  const root = value.length < BUCKET_HEADER_LENGTH ? 0 : meta.order.id(value, 0);
+  if (value.length < BUCKET_HEADER_LENGTH || (root !== 0 && value.length > BUCKET_HEADER_LENGTH))
+    throw damaged({ id, path }, `the header of a bucket in it has ${value.length} bytes instead of ${BUCKET_HEADER_LENGTH}`);
+  if (root !== 0) return { file, meta, path, root };
   const image = value.subarray(BUCKET_HEADER_LENGTH);
-  if (image.length < HEADER_LENGTH) throw damaged(`the inline page of ${owner}`, `it has ${image.length} bytes`);
-  return { file, meta, owner, root: parsePage(image, 0, owner, meta.order) };
+  const place = { id, inline: true, path };
+  if (image.length < HEADER_LENGTH) throw damaged(place, `it has ${image.length} bytes`);
+  const page = parsePage(image, place, meta.order);
+  if (page.kind !== 'leaf') throw damaged(place, 'it is a branch, and only a leaf can lie inside of another page');
+  if (meta.order.id(image, 0) !== 0 || meta.order.u32(image, 12) !== 0)
+    throw damaged(place, 'it says that it is a page of its own, or that pages follow it');
+  return { file, meta, path, root: page };
 }

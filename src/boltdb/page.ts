@@ -11,16 +11,17 @@ import { compareBytes, type KeyRange } from './key-range.ts';
 
 export const HEADER_LENGTH = 16;
 export const ELEMENT_LENGTH = 16;
-export const BRANCH = 0x01;
-export const LEAF = 0x02;
-const BUCKET_FLAG = 0x01;
+const BRANCH = 0x01;
+const LEAF = 0x02;
+export const BUCKET_FLAG = 0x01;
 
 export interface Page {
-  /** 0 for the page of an inline bucket, which lies in its parent's leaf. */
   readonly id: number;
+  /** The page of a bucket that lies inside of leaf `id`. */
+  readonly inline: boolean;
   readonly kind: 'branch' | 'leaf';
-  /** Whose page it is, for errors: `bucket key`. */
-  readonly owner: string;
+  /** Names of the buckets around it, from the outermost; none for the tree that holds the buckets. */
+  readonly path: readonly string[];
   readonly order: ByteOrder;
   readonly count: number;
   /** At least all that the elements take up; the rest of a run need not be there. */
@@ -35,17 +36,12 @@ export interface Entry {
   readonly isBucket: boolean;
 }
 
-/** @returns e.g. `page 12 (bucket key)` */
-export function nameOf(page: { readonly id: number; readonly owner: string }): string {
-  return page.id === 0 ? `the inline page of ${page.owner}` : `page ${page.id} (${page.owner})`;
-}
-
 /** A page from its bytes: those of its first page, or of its run. @throws WardenError `bolt-damaged` */
-export function parsePage(bytes: Buffer, id: number, owner: string, order: ByteOrder): Page {
+export function parsePage(bytes: Buffer, place: Pick<Page, 'id' | 'inline' | 'path'>, order: ByteOrder): Page {
   const flags = order.u16(bytes, 8);
-  if (flags !== BRANCH && flags !== LEAF)
-    throw damaged(nameOf({ id, owner }), `its flags are 0x${flags.toString(16)}, a page of a tree has 0x1 or 0x2`);
-  return { id, kind: flags === LEAF ? 'leaf' : 'branch', owner, order, count: order.u16(bytes, 10), bytes };
+  if (flags !== BRANCH && flags !== LEAF) throw damaged(place, `its flags are 0x${flags.toString(16)}, a page of a tree has 0x1 or 0x2`);
+  const { id, inline, path } = place;
+  return { id, inline, path, kind: flags === LEAF ? 'leaf' : 'branch', order, count: order.u16(bytes, 10), bytes };
 }
 
 /** Three numbers for each element of a leaf, offsets in its bytes: where the key begins, where the value begins, where it ends. */
@@ -87,10 +83,11 @@ export function leafEntries(page: Page, range?: KeyRange): Entry[] {
   const { bytes, count, order } = page;
   const entries: Entry[] = [];
   for (let i = 0; i < count; i += 1) {
-    const valueAt = offsets[i * OFFSETS_PER_ELEMENT + 1]!;
+    const at = i * OFFSETS_PER_ELEMENT;
+    const valueAt = offsets[at + 1];
     entries.push({
-      key: bytes.subarray(offsets[i * OFFSETS_PER_ELEMENT]!, valueAt),
-      value: bytes.subarray(valueAt, offsets[i * OFFSETS_PER_ELEMENT + 2]!),
+      key: bytes.subarray(offsets[at], valueAt),
+      value: bytes.subarray(valueAt, offsets[at + 2]),
       isBucket: (order.u32(bytes, HEADER_LENGTH + i * ELEMENT_LENGTH) & BUCKET_FLAG) !== 0,
     });
   }
@@ -107,7 +104,7 @@ export interface Child {
 export function branchChildren(page: Page, range: KeyRange = {}): Child[] {
   const { bytes, count, order } = page;
   const table = tableEnd(page);
-  if (count === 0) throw damaged(nameOf(page), 'a branch without children');
+  if (count === 0) throw damaged(page, 'a branch without children');
   const children: Child[] = [];
   let [previousAt, previousEnd] = [0, 0];
   for (let i = 0; i < count; i += 1) {
@@ -149,25 +146,22 @@ export function tableLength(count: number): number {
 
 function tableEnd(page: Page): number {
   const end = tableLength(page.count);
-  if (end > page.bytes.length) throw damaged(nameOf(page), `${page.count} elements do not fit into ${page.bytes.length} bytes`);
+  if (end > page.bytes.length) throw damaged(page, `${page.count} elements do not fit into ${page.bytes.length} bytes`);
   return end;
 }
 
 function checkRange(page: Page, range: KeyRange, firstAt: number, firstEnd: number, lastAt: number, lastEnd: number): void {
   const { lower, upper } = range;
   if (lower !== undefined && compareBytes(page.bytes, firstAt, firstEnd, lower, 0, lower.length) < 0)
-    throw damaged(nameOf(page), 'its first key is less than its parent says');
+    throw damaged(page, 'its first key is less than its parent says');
   if (upper !== undefined && compareBytes(page.bytes, lastAt, lastEnd, upper, 0, upper.length) >= 0)
-    throw damaged(nameOf(page), 'its last key belongs to the page after it, as its parent says');
+    throw damaged(page, 'its last key belongs to the page after it, as its parent says');
 }
 
 function outside(page: Page, index: number): Error {
-  return damaged(
-    nameOf(page),
-    `element ${index} reaches beyond its ${page.bytes.length} bytes, or has no key, or lies in the table of elements`,
-  );
+  return damaged(page, `element ${index} reaches beyond its ${page.bytes.length} bytes, or has no key, or lies in the table of elements`);
 }
 
 function unordered(page: Page, index: number): Error {
-  return damaged(nameOf(page), `the key of element ${index} is not greater than the one before it`);
+  return damaged(page, `the key of element ${index} is not greater than the one before it`);
 }

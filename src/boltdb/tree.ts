@@ -5,11 +5,11 @@
 import { damaged } from './errors.ts';
 import type { KeyRange } from './key-range.ts';
 import type { Meta } from './meta.ts';
-import { branchChildren, type Child, contentLength, type Entry, leafEntries, nameOf, type Page, parsePage, tableLength } from './page.ts';
+import { branchChildren, type Child, contentLength, type Entry, leafEntries, type Page, parsePage, tableLength } from './page.ts';
 import type { RandomAccess } from './random-access.ts';
 
 /** 512-byte pages with two children each would need this many levels for more data than there is. */
-const MAX_DEPTH = 64;
+export const MAX_DEPTH = 64;
 
 /** A run of pages holds at most four values (node.go, split), and etcd's largest request is far below this. */
 const MAX_CONTENT_LENGTH = 256 * 2 ** 20;
@@ -20,8 +20,8 @@ const MAX_BRANCH_LENGTH = 4 * 2 ** 20;
 export interface Tree {
   readonly file: RandomAccess;
   readonly meta: Meta;
-  /** For errors: `bucket key`. */
-  readonly owner: string;
+  /** Names of the buckets around it, from the outermost; none for the tree that holds the buckets. */
+  readonly path: readonly string[];
   /** The page's id, or the page of an inline bucket. */
   readonly root: number | Page;
 }
@@ -38,26 +38,26 @@ export interface PlacedPage extends Page {
  * @throws WardenError `bolt-damaged`
  */
 export async function readPage(tree: Tree, id: number, signal?: AbortSignal): Promise<PlacedPage> {
-  const { file, meta, owner } = tree;
+  const { file, meta, path } = tree;
   const { order, pageSize } = meta;
   const highWater = Number(meta.highWater);
-  const where = nameOf({ id, owner });
-  if (id < 2 || id >= highWater) throw damaged(where, `a tree points to it, but only 2 to ${highWater - 1} can belong to one`);
+  const place = { id, inline: false, path };
+  if (id < 2 || id >= highWater) throw damaged(place, `a tree points to it, but only 2 to ${highWater - 1} can belong to one`);
   const offset = id * pageSize;
   const first = await file.read(offset, pageSize, signal);
   const ownId = order.id(first, 0);
-  if (ownId !== id) throw damaged(where, `it says that it is page ${order.u64(first, 0)}`);
+  if (ownId !== id) throw damaged(place, `it says that it is page ${order.u64(first, 0)}`);
   const pages = order.u32(first, 12) + 1;
-  if (id + pages > highWater) throw damaged(where, `${pages - 1} pages are to follow it, the database ends at ${highWater}`);
-  const page = parsePage(first, id, owner, order);
+  if (id + pages > highWater) throw damaged(place, `${pages - 1} pages are to follow it, the database ends at ${highWater}`);
+  const page = parsePage(first, place, order);
   if (pages === 1) return { ...page, pages };
   const table = tableLength(page.count);
   const runLength = pages * pageSize;
-  if (table > runLength) throw damaged(where, `${page.count} elements do not fit into ${runLength} bytes`);
+  if (table > runLength) throw damaged(place, `${page.count} elements do not fit into ${runLength} bytes`);
   const content = contentLength(table <= pageSize ? page : { ...page, bytes: await file.read(offset, table, signal) });
-  if (content > runLength) throw damaged(where, `an element reaches beyond its ${runLength} bytes`);
+  if (content > runLength) throw damaged(place, `an element reaches beyond its ${runLength} bytes`);
   if (content > (page.kind === 'leaf' ? MAX_CONTENT_LENGTH : MAX_BRANCH_LENGTH))
-    throw damaged(where, `${content} bytes are to belong to it`);
+    throw damaged(place, `${content} bytes are to belong to it`);
   return { ...page, pages, bytes: await file.read(offset, Math.max(content, pageSize), signal) };
 }
 
@@ -86,7 +86,7 @@ export async function* batchesOf(
     if (page.kind === 'branch') levels.push(levelOf(page, range, seeking));
     else {
       const entries = leafEntries(page, range);
-      if (entries.length === 0 && levels.length > 0) throw damaged(nameOf(page), 'an empty leaf below a branch');
+      if (entries.length === 0 && levels.length > 0) throw damaged(page, 'an empty leaf below a branch');
       const skipped = seeking === undefined ? 0 : countWhile(entries.length, (i) => Buffer.compare(entries[i]!.key, seeking!) < 0);
       if (skipped < entries.length) yield skipped === 0 ? entries : entries.slice(skipped);
       seeking = undefined;
@@ -110,11 +110,17 @@ export async function lastOf(tree: Tree, signal?: AbortSignal): Promise<Entry | 
   return entries.at(-1);
 }
 
+export interface Found {
+  readonly entry: Entry;
+  /** The leaf that it is in. */
+  readonly page: Page;
+}
+
 /** Bisects each page on the way down, as bbolt's cursor does. @throws WardenError `bolt-damaged` */
-export async function find(tree: Tree, key: Buffer, signal?: AbortSignal): Promise<Entry | undefined> {
-  const { entries } = await descend(tree, (children) => childFor(children, key), signal);
+export async function find(tree: Tree, key: Buffer, signal?: AbortSignal): Promise<Found | undefined> {
+  const { page, entries } = await descend(tree, (children) => childFor(children, key), signal);
   const entry = entries[countWhile(entries.length, (i) => Buffer.compare(entries[i]!.key, key) < 0)];
-  return entry?.key.equals(key) === true ? entry : undefined;
+  return entry?.key.equals(key) === true ? { page, entry } : undefined;
 }
 
 /** What the branch says of the keys below its child `index`. */
@@ -126,7 +132,7 @@ async function descend(
   tree: Tree,
   choose: (children: readonly Child[]) => number,
   signal?: AbortSignal,
-): Promise<{ readonly entries: readonly Entry[] }> {
+): Promise<{ readonly page: Page; readonly entries: readonly Entry[] }> {
   let page = await rootOf(tree, signal);
   let range: KeyRange = {};
   const levels: Level[] = [];
@@ -138,8 +144,8 @@ async function descend(
     page = await below(tree, level.children[index]!.id, levels, signal);
   }
   const entries = leafEntries(page, range);
-  if (entries.length === 0 && levels.length > 0) throw damaged(nameOf(page), 'an empty leaf below a branch');
-  return { entries };
+  if (entries.length === 0 && levels.length > 0) throw damaged(page, 'an empty leaf below a branch');
+  return { page, entries };
 }
 
 async function rootOf(tree: Tree, signal?: AbortSignal): Promise<Page> {
@@ -148,7 +154,7 @@ async function rootOf(tree: Tree, signal?: AbortSignal): Promise<Page> {
 
 async function below(tree: Tree, id: number, levels: readonly Level[], signal?: AbortSignal): Promise<Page> {
   if (levels.length > MAX_DEPTH || levels.some((level) => level.id === id))
-    throw damaged(nameOf({ id, owner: tree.owner }), `it lies below itself, or below ${MAX_DEPTH} others`);
+    throw damaged({ id, path: tree.path }, `it lies below itself, or below ${MAX_DEPTH} others`);
   return await readPage(tree, id, signal);
 }
 
