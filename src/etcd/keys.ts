@@ -113,7 +113,7 @@ export class KeysClient {
 
   /**
    * All of them in one transaction, or none. Sent to one endpoint, once.
-   * @throws WardenError when it is certain that nothing was written: refused for a permission, for space, for its size
+   * @throws WardenError when it was refused for a permission or its size, and nothing was written; `no-space`, when it may have been all the same
    */
   async put(puts: readonly ConditionalPut[], signal: AbortSignal | undefined): Promise<PutOutcome> {
     let sent = false;

@@ -137,12 +137,32 @@ describe('putting keys back', () => {
   test('a refusal ends the work with its reason', async () => {
     const live = memoryKeys();
     const plan = await planFor(live);
-    const full = new WardenError('no-space', 'database space exceeded');
-    const executed = await execute({ ...live, put: () => Promise.reject(full) }, plan);
+    const denied = new WardenError('permission-denied', 'not allowed');
+    const executed = await execute({ ...live, put: () => Promise.reject(denied) }, plan);
     expect(counts(executed)).toEqual({ failed: 100, 'not-tried': 150 });
-    expect(executed.stopped).toBe(full);
+    expect(executed.stopped).toBe(denied);
     const odd = await execute({ ...live, put: () => Promise.reject(new TypeError('odd')) }, plan);
     expect(odd.stopped).toMatchObject({ code: 'failed', message: 'odd' });
+  });
+
+  test('no space left: what was carried out all the same counts as put, which a look tells', async () => {
+    const live = memoryKeys();
+    const plan = await planFor(live);
+    const full = new WardenError('no-space', 'database space exceeded');
+    let round = 0;
+    const put: MemoryKeys['put'] = async (puts, own) => {
+      if (++round === 2) await live.put(puts, own);
+      if (round >= 2) throw full;
+      return live.put(puts, own);
+    };
+    const first = await execute({ ...live, put }, plan);
+    expect(counts(first)).toEqual({ put: 200, 'not-tried': 50 });
+    expect(first.stopped).toBe(full);
+    const second = await execute({ ...live, put }, await planFor(live));
+    expect(counts(second)).toEqual({ failed: 50 });
+    const blind = await execute({ ...live, put, read: () => Promise.reject(new Error('no')) }, await planFor(live));
+    expect(counts(blind)).toEqual({ failed: 50 });
+    expect(blind.puts[0]?.reason).toBe('it may have been put: database space exceeded');
   });
 
   test('a transaction that is too large for this etcd is cut in halves, and a key that is too large alone is told', async () => {

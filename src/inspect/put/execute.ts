@@ -68,10 +68,7 @@ async function carryOut(batch: readonly Change[], request: ExecuteRequest, outco
     const sent = left;
     const result = await send(sent, puts, request);
     if (result instanceof WardenError) {
-      if (!TOO_LARGE.test(result.message)) {
-        for (const change of sent) outcomes.set(change, { change, outcome: 'failed', reason: result.message });
-        return result;
-      }
+      if (!TOO_LARGE.test(result.message)) return refused(sent, result, puts, request, outcomes);
       if (sent.length > 1) return (await half(sent, 0, request, outcomes)) ?? (await half(sent, 1, request, outcomes));
       for (const change of sent) outcomes.set(change, { change, outcome: 'failed', reason: result.message });
       return undefined;
@@ -94,6 +91,31 @@ async function carryOut(batch: readonly Change[], request: ExecuteRequest, outco
   // Others write these keys faster than we look: each of them is newer than what was shown.
   for (const change of left) outcomes.set(change, { change, outcome: 'conflict', reason: 'it changes all the time' });
   return undefined;
+}
+
+/**
+ * Nothing further is tried. A member that finds its quota exceeded while it applies a transaction raises the alarm and answers with the error, and has
+ * carried the transaction out all the same (etcd's quotaApplierV3); so only a look tells.
+ */
+async function refused(
+  changes: readonly Change[],
+  refusal: WardenError,
+  puts: ReadonlyMap<Change, ConditionalPut>,
+  request: ExecuteRequest,
+  outcomes: Outcomes,
+): Promise<WardenError> {
+  if (refusal.code !== 'no-space') return told(changes, refusal);
+  try {
+    return told(await lookAgain(changes, puts, request, outcomes, true), refusal);
+  } catch {
+    // The refusal says more than the failed look.
+    return lost(changes, refusal, outcomes);
+  }
+
+  function told(left: readonly Change[], error: WardenError): WardenError {
+    for (const change of left) outcomes.set(change, { change, outcome: 'failed', reason: error.message });
+    return error;
+  }
 }
 
 function half(batch: readonly Change[], which: 0 | 1, request: ExecuteRequest, outcomes: Outcomes): Promise<WardenError | undefined> {

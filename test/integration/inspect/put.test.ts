@@ -1,0 +1,249 @@
+/** Keys of a backup go back into real clusters, while others write and things fail. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { observeCluster } from '../../../src/etcd/cluster.ts';
+import { KeysClient, keyText } from '../../../src/etcd/keys.ts';
+import { clusterBar } from '../../../src/inspect/put/gate.ts';
+import { executePut, type Executed } from '../../../src/inspect/put/execute.ts';
+import { planPut } from '../../../src/inspect/put/plan.ts';
+import type { PutPlan } from '../../../src/inspect/put/types.ts';
+import type { KeyDirectory } from '../../../src/inspect/types.ts';
+import type { EtcdMinor } from '../../../tools/programs.ts';
+import { type Cluster, startCluster } from '../../support/cluster.ts';
+import { memoryDirectory } from '../../support/memory-keys.ts';
+import { startTcpProxy } from '../../support/tcp-proxy.ts';
+
+const signal = new AbortController().signal;
+
+function backupOf(prefix: string, keys: number, value = 'from the backup', lease = 0n): KeyDirectory {
+  return memoryDirectory(
+    Array.from({ length: keys }, (_, at) => ({
+      key: `${prefix}${String(at).padStart(5, '0')}`,
+      main: at + 2,
+      value: `${value} ${at}`,
+      lease,
+    })),
+  );
+}
+
+function plan(client: KeysClient, directory: KeyDirectory, withLease = false): Promise<PutPlan> {
+  return planPut({ directory, live: client, range: {}, withLease, preview: () => '', signal });
+}
+
+async function put(client: KeysClient, directory: KeyDirectory): Promise<Executed> {
+  const { changes } = await plan(client, directory);
+  return executePut({ changes, directory, live: client, signal });
+}
+
+function counts({ puts }: Executed): Record<string, number> {
+  const counted: Record<string, number> = {};
+  for (const { outcome } of puts) counted[outcome] = (counted[outcome] ?? 0) + 1;
+  return counted;
+}
+
+async function get(cluster: Cluster, key: string): Promise<string> {
+  return (await cluster.etcdctl(['get', key, '--print-value-only'])).trimEnd();
+}
+
+describe.each<EtcdMinor>(['3.4', '3.6', '3.7'])('keys put back into etcd %s', (minor) => {
+  let cluster: Cluster;
+  let client: KeysClient;
+  beforeAll(async () => {
+    cluster = await startCluster({ minor });
+    client = new KeysClient(cluster.access());
+  });
+  afterAll(async () => {
+    client?.close();
+    await cluster?.stop();
+  });
+
+  test('250 keys come in three transactions, and a second look finds nothing to do', async () => {
+    const directory = backupOf('/many/', 250);
+    const before = (await cluster.members[0]!.status()).revision;
+    expect(counts(await put(client, directory))).toEqual({ put: 250 });
+    expect((await cluster.members[0]!.status()).revision - before).toBe(3n);
+    expect(await get(cluster, '/many/00249')).toBe('from the backup 249');
+    expect(await plan(client, directory)).toMatchObject({ changes: [], same: 250 });
+  });
+
+  test('a writer between showing and putting keeps what he wrote, and the others are put', async () => {
+    const directory = backupOf('/raced/', 5);
+    await cluster.etcdctl(['put', '/raced/00001', 'shown']);
+    await cluster.etcdctl(['put', '/raced/00002', 'shown']);
+    const { changes } = await plan(client, directory);
+    await cluster.etcdctl(['put', '/raced/00000', 'created meanwhile']);
+    await cluster.etcdctl(['put', '/raced/00001', 'changed meanwhile']);
+    await cluster.etcdctl(['del', '/raced/00002']);
+    const executed = await executePut({ changes, directory, live: client, signal });
+    expect(executed.puts.map(({ outcome }) => outcome)).toEqual(['conflict', 'conflict', 'conflict', 'put', 'put']);
+    expect(executed.puts[2]?.reason).toContain('deleted');
+    expect(await get(cluster, '/raced/00000')).toBe('created meanwhile');
+    expect(await get(cluster, '/raced/00001')).toBe('changed meanwhile');
+    expect(await get(cluster, '/raced/00002')).toBe('');
+    expect(await get(cluster, '/raced/00003')).toBe('from the backup 3');
+  });
+
+  test('a value of 1.4 MiB goes alone, bytes and all', async () => {
+    const value = Buffer.alloc(1.4 * 1024 * 1024, 'x').toString();
+    const directory = memoryDirectory([
+      { key: '/large/1', main: 2, value: 'small' },
+      { key: '/large/2', main: 3, value },
+      { key: '/large/\xff\x00', main: 4, value: '' },
+    ]);
+    expect(counts(await put(client, directory))).toEqual({ put: 3 });
+    const read = await client.read([Buffer.from('/large/2'), Buffer.from('/large/\xff\x00', 'latin1'), Buffer.from('/none')], signal);
+    expect(read.size).toBe(2);
+    expect(read.get('/large/2')?.value.toString() === value).toBe(true);
+    expect(read.get('/large/\xff\x00')?.value.length).toBe(0);
+    expect(await plan(client, directory)).toMatchObject({ changes: [], same: 3 });
+  });
+
+  test('what the backup bound to a lease is put without it, unless it is asked for and the lease lives', async () => {
+    const granted = /lease ([0-9a-f]+) granted/.exec(await cluster.etcdctl(['lease', 'grant', '600']))![1]!;
+    const lease = BigInt(`0x${granted}`);
+    expect(await client.leaseLives(lease, signal)).toBe(true);
+    expect(await client.leaseLives(lease + 1n, signal)).toBe(false);
+    const directory = memoryDirectory([
+      { key: '/lease/gone', main: 2, value: 'a', lease: lease + 1n },
+      { key: '/lease/live', main: 3, value: 'b', lease },
+    ]);
+    expect(counts(await put(client, directory))).toEqual({ put: 2 });
+    expect((await client.read([Buffer.from('/lease/live')], signal)).get('/lease/live')?.lease).toBe(0n);
+    const withLease = await plan(client, directory, true);
+    expect(withLease.changes.map(({ entry, lease: used }) => [String(entry.key), used])).toEqual([['/lease/live', lease]]);
+    expect(counts(await executePut({ changes: withLease.changes, directory, live: client, signal }))).toEqual({ put: 1 });
+    expect((await client.read([Buffer.from('/lease/live')], signal)).get('/lease/live')?.lease).toBe(lease);
+
+    // A live key keeps the lease that it hangs on, although the backup knows none.
+    const other = memoryDirectory([{ key: '/lease/live', main: 2, value: 'other' }]);
+    expect(counts(await put(client, other))).toEqual({ put: 1 });
+    const kept = (await client.read([Buffer.from('/lease/live')], signal)).get('/lease/live');
+    expect([String(kept?.value), kept?.lease]).toEqual(['other', lease]);
+  });
+
+  test('asking whether keys may be written writes nothing', async () => {
+    const { revision } = await cluster.members[0]!.status();
+    await client.probe([Buffer.from('/many/00001'), Buffer.from('/none')], signal);
+    await client.probe([], signal);
+    expect((await cluster.members[0]!.status()).revision).toBe(revision);
+  });
+});
+
+describe('a cluster that is full', () => {
+  test('is told by its alarm before anything is compared, and a database that fills up on the way ends the work with what was put', async () => {
+    await using cluster = await startCluster({ minor: '3.6', quotaBackendBytes: 4 * 1024 * 1024 });
+    const client = new KeysClient(cluster.access());
+    try {
+      const directory = memoryDirectory(
+        Array.from({ length: 40 }, (_, at) => ({ key: `/full/${100 + at}`, main: at + 2, value: String(at).padEnd(200_000, 'x') })),
+      );
+      const executed = await put(client, directory);
+      expect(executed.stopped).toMatchObject({ code: 'no-space' });
+      const { put: done = 0, failed = 0, 'not-tried': left = 0 } = counts(executed);
+      expect(done).toBeGreaterThan(0);
+      expect([done + failed + left, left > 0]).toEqual([40, true]);
+      const view = await observeCluster(cluster.access());
+      expect(clusterBar(view, undefined, { acceptCluster: false, kubernetes: false })).toMatchObject({
+        code: 'refused',
+        message: expect.stringContaining('NOSPACE') as string,
+      });
+      // Writing is refused, reading goes on: what was said to be put is there, what was said to be left is not.
+      const there = await client.read(
+        executed.puts.map(({ change }) => change.entry.key),
+        signal,
+      );
+      for (const { change, outcome } of executed.puts) expect(there.has(keyText(change.entry.key))).toBe(outcome === 'put');
+      await expect(client.probe([Buffer.from('/full/100')], signal)).rejects.toMatchObject({ code: 'no-space' });
+    } finally {
+      client.close();
+    }
+  });
+});
+
+describe('answers that do not come', () => {
+  let cluster: Cluster;
+  beforeAll(async () => {
+    cluster = await startCluster({ minor: '3.6' });
+  });
+  afterAll(() => cluster?.stop());
+
+  test('a lost answer is followed by a look: nothing is put twice, nothing newer is overwritten', async () => {
+    await using proxy = await startTcpProxy(cluster.members[0]!.endpoint);
+    const client = new KeysClient(cluster.access({ endpoints: [proxy.endpoint], discover: false, requestTimeoutMs: 500 }));
+    try {
+      const directory = backupOf('/lost/', 3);
+      const { changes } = await plan(client, directory);
+      const before = (await cluster.members[0]!.status()).revision;
+      const outcomes: string[] = [];
+      const executed = await executePut({
+        changes,
+        directory,
+        signal,
+        live: {
+          read: (keys, own) => client.read(keys, own),
+          put: async (puts, own) => {
+            // The transaction arrives, and the connection breaks before the first byte of its answer.
+            if (outcomes.length === 0) void proxy.cutAfter(0);
+            const result = await client.put(puts, own);
+            outcomes.push(result.outcome);
+            return result;
+          },
+        },
+      });
+      expect(outcomes).toEqual(['unclear']);
+      expect(counts(executed)).toEqual({ put: 3 });
+      expect((await cluster.members[0]!.status()).revision - before).toBe(1n);
+    } finally {
+      client.close();
+    }
+  });
+
+  test('a dead endpoint among the configured ones costs a look, not a second transaction', async () => {
+    const client = new KeysClient(
+      cluster.access({ endpoints: ['http://127.0.0.1:1', cluster.members[0]!.endpoint], discover: false, requestTimeoutMs: 2_000 }),
+    );
+    try {
+      const before = (await cluster.members[0]!.status()).revision;
+      const first = await client.put([{ key: Buffer.from('/dead'), value: Buffer.from('v'), modRevision: 0n, lease: 0n }], signal);
+      expect(first).toMatchObject({ outcome: 'unclear' });
+      expect((await cluster.members[0]!.status()).revision).toBe(before);
+      expect(counts(await put(client, backupOf('/dead/', 2)))).toEqual({ put: 2 });
+    } finally {
+      client.close();
+    }
+  });
+});
+
+describe('users that may not write', () => {
+  let cluster: Cluster;
+  beforeAll(async () => {
+    cluster = await startCluster({ minor: '3.6', auth: true });
+    await cluster.etcdctl(['user', 'add', 'reader:secret']);
+    await cluster.etcdctl(['role', 'add', 'half']);
+    await cluster.etcdctl(['role', 'grant-permission', 'half', 'read', '/k/', '--prefix']);
+    await cluster.etcdctl(['role', 'grant-permission', 'half', 'readwrite', '/k/00000']);
+    await cluster.etcdctl(['user', 'grant-role', 'reader', 'half']);
+  });
+  afterAll(() => cluster?.stop());
+
+  test('are told before the first key is written', async () => {
+    const client = new KeysClient(cluster.access({ user: 'reader', password: () => 'secret' }));
+    try {
+      const { changes } = await plan(client, backupOf('/k/', 2));
+      expect(changes).toHaveLength(2);
+      const keys = changes.map(({ entry }) => entry.key);
+      await expect(client.probe(keys, signal)).rejects.toMatchObject({
+        code: 'permission-denied',
+        message: 'user reader may not write all of these keys',
+        hint: expect.stringContaining('grant-permission') as string,
+      });
+      await client.probe(keys.slice(0, 1), signal);
+      await expect(client.read([Buffer.from('/other')], signal)).rejects.toMatchObject({
+        code: 'permission-denied',
+        message: 'user reader may not read all of these keys',
+      });
+      expect(await get(cluster, '/k/00000')).toBe('');
+    } finally {
+      client.close();
+    }
+  });
+});
