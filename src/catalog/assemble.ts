@@ -1,7 +1,7 @@
 /** Several stores' shares become one catalog: what each backup is worth on each store, and over all. Pure. */
 import { dataKey } from '../format/keys.ts';
 import { timeOfId } from '../format/ids.ts';
-import type { Acceptance, Check, Manifest } from '../format/types.ts';
+import type { Acceptance, Check, Manifest, Proof } from '../format/types.ts';
 import { generationsOf } from './generations.ts';
 import type { FoundCheck, StoreScan } from './scan.ts';
 import type { Backup, Catalog, Copy, Oddity } from './types.ts';
@@ -42,7 +42,13 @@ function assembleBackup(
     const failed = check === 'failed' || check?.outcome === 'failed';
     const manifest = found === undefined ? 'missing' : found.status;
     // Where stores tell different stories of one backup, nobody can say which is true: none of its copies may justify the removal of another backup.
-    const verified = manifest === 'present' && data === 'present' && !failed && suspect === undefined && oddities.length === 0;
+    const verified =
+      manifest === 'present' &&
+      data === 'present' &&
+      !failed &&
+      suspect === undefined &&
+      oddities.length === 0 &&
+      wasOpened(chosen, facts, scan.store);
     return [{ store: scan.store, manifest, data, check: check === 'failed' ? undefined : check, verified }];
   });
   const whole = new Set(copies.filter((copy) => isWhole(copy, facts)).map(({ store }) => store));
@@ -60,9 +66,26 @@ function assembleBackup(
       unasked: chosen.stores.filter((store) => !known.has(store)),
       held: heldBy(facts),
       suspect,
+      proof: chosen.proof ?? laterProof(facts),
     },
     oddities,
   };
+}
+
+/**
+ * Proved as it was taken, or opened and found sound: then (the number of keys is written by whoever has read them all, from the very bytes that went to the
+ * stores) or later, on this store, at `content` or better. Members that give no proof, for want of a role or of quorum, must not stop retention for ever.
+ */
+function wasOpened({ proof, keyCount }: Manifest, facts: readonly FoundCheck[], store: string): boolean {
+  if (proof !== undefined || keyCount !== undefined) return true;
+  return facts.some(
+    ({ kind, check }) => kind === 'verify' && check?.store === store && check.outcome === 'ok' && DEPTH[check.level!] >= DEPTH.content,
+  );
+}
+
+function laterProof(facts: readonly FoundCheck[]): Proof | undefined {
+  const proofs = facts.filter(({ check }) => check?.outcome === 'ok' && check.proof !== undefined);
+  return proofs.sort(newestFirst)[0]?.check?.proof;
 }
 
 /** Everything is there in the right size, and no check says that it is bad. */

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { seedBackup, seedCheck } from '../../test/support/backups.ts';
 import { LINEAGE_TWO } from '../../test/support/manifests.ts';
 import { memoryStore } from '../../test/support/memory-store.ts';
+import { IMPORTED_LINEAGE } from '../format/ids.ts';
 import { findBackup } from './find.ts';
 import { readCatalog } from './read.ts';
 
@@ -35,6 +36,16 @@ describe('which backup is meant', () => {
 
   test('regression: latest is the newest by time, not by revision, and not a damaged one', () => {
     expect(findBackup(catalog, 'latest').id).toBe(ten.id);
+  });
+
+  test('latest is none that was imported, unless there is no other; a time may name one', async () => {
+    const mixed = memoryStore('local');
+    const imported = seedBackup([mixed], { time: '2026-11-22T09:30:00.000Z', lineage: IMPORTED_LINEAGE });
+    expect(findBackup(await readCatalog([mixed], 'prod', { signal }), 'latest').id).toBe(imported.id);
+    const own = seedBackup([mixed], { time: '2026-11-22T09:00:00.000Z' });
+    const both = await readCatalog([mixed], 'prod', { signal });
+    expect(findBackup(both, 'latest').id).toBe(own.id);
+    expect(findBackup(both, '2026-11-22T10:00').id).toBe(imported.id);
   });
 
   test.each([

@@ -1,6 +1,6 @@
 /** Which backup somebody means: an id, the beginning of one, `latest`, or a time. Pure. */
 import { WardenError } from '../errors.ts';
-import type { Backup, Catalog } from './types.ts';
+import { isImported, type Backup, type Catalog } from './types.ts';
 
 const TIME = /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(?::(\d{2})(\.\d{1,3})?)?)?(Z|[+-]\d{2}:\d{2})?$/;
 
@@ -12,12 +12,15 @@ const SHOWN = 5;
 /**
  * The one backup that `reference` describes.
  * `latest`: the newest by time, never by revision (a restored cluster goes back in revision), that has a verified copy; failing that the newest of which a whole copy
- * exists. A time (`2026-11-22`, `2026-11-22T10:00`, seconds and zone allowed, UTC without one): the same, of those begun by the end of that day, minute
+ * exists; one that was imported only where there is no other. A time (`2026-11-22`, `2026-11-22T10:00`, seconds and zone allowed, UTC without one): the same, of those begun by the end of that day, minute
  * or second, so that `10:00` finds the backup that was scheduled for 10:00.
  * @throws WardenError `nothing-found`, `ambiguous`
  */
 export function findBackup(catalog: Catalog, reference: string): Backup {
-  if (reference === 'latest') return newestOf(catalog.backups, catalog, 'left');
+  if (reference === 'latest') {
+    const own = catalog.backups.filter((backup) => !isImported(backup));
+    return newestOf(own.some(({ state }) => state !== 'damaged') ? own : catalog.backups, catalog, 'left');
+  }
   const until = endOf(reference);
   if (until !== undefined)
     return newestOf(

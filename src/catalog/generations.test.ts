@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { LINEAGE_ONE, LINEAGE_TWO, sampleAcceptance, sampleManifest } from '../../test/support/manifests.ts';
-import { timeOfId } from '../format/ids.ts';
+import { IMPORTED_LINEAGE, timeOfId } from '../format/ids.ts';
 import type { Acceptance, Manifest } from '../format/types.ts';
-import { detectGeneration, generationsOf } from './generations.ts';
+import { currentGeneration, detectGeneration, generationsOf } from './generations.ts';
 import type { Backup } from './types.ts';
 
 const LINEAGE_THREE = '33333333333333ab';
@@ -10,7 +10,18 @@ const LINEAGE_THREE = '33333333333333ab';
 function backup(hour: number, fields: Partial<Manifest> = {}): Backup {
   const manifest = sampleManifest({ time: `2026-11-22T${String(hour).padStart(2, '0')}:00:00.000Z`, ...fields });
   const { id, cluster, suspect } = manifest;
-  return { id, cluster, timeMs: timeOfId(id)!, manifest, copies: [], state: 'complete', unasked: [], held: undefined, suspect };
+  return {
+    id,
+    cluster,
+    timeMs: timeOfId(id)!,
+    manifest,
+    copies: [],
+    state: 'complete',
+    unasked: [],
+    held: undefined,
+    suspect,
+    proof: undefined,
+  };
 }
 
 const first = backup(1);
@@ -28,6 +39,24 @@ describe('generations', () => {
       { lineage: LINEAGE_THREE, clusterId: 'b', firstId: third.id, accepted: false, released: false },
     ]);
     expect(generationsOf([], [])).toEqual([]);
+  });
+
+  test('what was imported stands before all others, accepted, however new it is, and opens none', () => {
+    const imported = backup(9, { lineage: IMPORTED_LINEAGE, clusterId: '0' });
+    const generations = generationsOf([first, second, imported], []);
+    expect(generations.map(({ lineage, accepted: is }) => [lineage, is])).toEqual([
+      [IMPORTED_LINEAGE, true],
+      [LINEAGE_ONE, true],
+      [LINEAGE_TWO, false],
+    ]);
+    expect(currentGeneration(generations)?.lineage).toBe(LINEAGE_TWO);
+    expect(
+      generationsOf([first, imported], [sampleAcceptance({ kind: 'accept', lineage: LINEAGE_TWO })]).every((each) => each.accepted),
+    ).toBe(true);
+    const only = generationsOf([imported], []);
+    expect(currentGeneration(only)).toBeUndefined();
+    const seen = { clusterId: 'c', revision: 1n, raftTerm: 1n };
+    expect(detectGeneration({ backups: [imported], generations: only }, seen)).toEqual({ kind: 'first' });
   });
 
   test('the first needs no acceptance, later ones do', () => {

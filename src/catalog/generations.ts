@@ -2,11 +2,13 @@
  * Generations: one cluster name may see several histories, because a cluster was restored or replaced. Each has its own lineage, and
  * order goes by time, never by revision: a restored cluster goes back in revision. Pure.
  */
+import { IMPORTED_LINEAGE } from '../format/ids.ts';
 import type { Acceptance } from '../format/types.ts';
 import type { Backup, Catalog, Generation } from './types.ts';
 
 /**
- * The generations of these backups (oldest first), in order of their first backup. The first needs no acceptance; a later one needs an `accept`, or the
+ * The generations of these backups (oldest first): before all others what was imported, if anything was, always accepted, since nobody can tell which history it
+ * is of; then the cluster's own in order of their first backup. The first needs no acceptance; a later one needs an `accept`, or the
  * record of the restore that it began with. Accepting one accepts those before it: whoever accepts the present has looked at the past.
  */
 export function generationsOf(
@@ -17,16 +19,26 @@ export function generationsOf(
   for (const backup of backups) {
     if (!firsts.has(backup.manifest.lineage)) firsts.set(backup.manifest.lineage, backup);
   }
+  const imported = firsts.get(IMPORTED_LINEAGE);
+  firsts.delete(IMPORTED_LINEAGE);
   const generations = [...firsts.values()];
   const announced = new Set(acceptances.flatMap((each) => lineagesOf(each, generations)));
   const lastAnnounced = generations.findLastIndex(({ manifest }) => announced.has(manifest.lineage));
-  return generations.map(({ id, manifest }, index) => ({
+  const described = ({ id, manifest }: (typeof generations)[number], accepted: boolean): Generation => ({
     lineage: manifest.lineage,
     clusterId: manifest.clusterId,
     firstId: id,
-    accepted: index === 0 || index <= lastAnnounced,
+    accepted,
     released: acceptances.some(({ kind, lineage }) => kind === 'release' && lineage === manifest.lineage),
-  }));
+  });
+  const own = generations.map((first, index) => described(first, index === 0 || index <= lastAnnounced));
+  return imported === undefined ? own : [described(imported, true), ...own];
+}
+
+/** The history that the cluster is in now, as its own backups show it. */
+export function currentGeneration(generations: readonly Generation[]): Generation | undefined {
+  const last = generations.at(-1);
+  return last?.lineage === IMPORTED_LINEAGE ? undefined : last;
 }
 
 export type DetectedGeneration =
@@ -46,7 +58,7 @@ export interface SeenCluster {
 
 /** Whether the cluster continues the history that its newest backups belong to. */
 export function detectGeneration(catalog: Pick<Catalog, 'backups' | 'generations'>, seen: SeenCluster): DetectedGeneration {
-  const current = catalog.generations.at(-1);
+  const current = currentGeneration(catalog.generations);
   if (current === undefined) return { kind: 'first' };
   const { lineage } = current;
   const backups = catalog.backups.filter(({ manifest }) => manifest.lineage === lineage);

@@ -5,10 +5,13 @@ import { memoryStore, type MemoryStore } from '../../test/support/memory-store.t
 import { encodeManifest } from '../format/manifest.ts';
 import { listClusters, readCatalog } from './read.ts';
 import { retentionView } from './retention-view.ts';
+import type { Check, Manifest } from '../format/types.ts';
 import type { Backup, Catalog } from './types.ts';
 
 const { signal } = new AbortController();
 const AT_TEN = '2026-11-22T10:00:00.000Z';
+const PROOF = { revision: '41', compactRevision: '12', hash: 6, members: ['m2'] };
+const NO_ROOT = { code: 'permission-denied', reason: 'the user lacks the role root' };
 const AT_ELEVEN = '2026-11-22T11:00:00.000Z';
 
 function read(...stores: MemoryStore[]): Promise<Catalog> {
@@ -306,6 +309,49 @@ describe('objects that are not as they should be', () => {
     setBody(store, 'prod/changes/00000001.zst', 'of a later version');
     expect(await read(store)).toMatchObject({ backups: [], oddities: [{ key: 'prod/notes.txt', kind: 'foreign' }] });
     expect(store.calls).toEqual(['list prod/']);
+  });
+
+  test.each<[string, Partial<Manifest>, Partial<Check> | undefined, boolean]>([
+    ['proved as it was taken', { proof: PROOF }, undefined, true],
+    ['opened as it was taken, although no member could be asked', { keyCount: 3, unproved: NO_ROOT }, undefined, true],
+    ['opened as it was taken, and failed since', { keyCount: 3 }, { level: 'stored', outcome: 'failed' }, false],
+    ['never opened', {}, undefined, false],
+    ['never opened, only compared as it lies there', {}, { level: 'stored', outcome: 'ok' }, false],
+    ['opened later', {}, { level: 'content', outcome: 'ok' }, true],
+    ['proved later', {}, { level: 'proved', outcome: 'ok', proof: PROOF }, true],
+    ['opened later, without a result', {}, { level: 'content', outcome: 'inconclusive' }, false],
+  ])('a backup %s counts as verified as the promise says', async (_how, fields, check, verified) => {
+    const store = memoryStore('local');
+    const manifest = seedBackup([store], { keyCount: undefined, ...fields });
+    if (check !== undefined) seedCheck([store], { id: manifest.id, kind: 'verify', ...check });
+    expect((await readOne(store)).copies[0]!.verified).toBe(verified);
+  });
+
+  test('opening one copy says nothing of the other', async () => {
+    const [local, s3] = [memoryStore('local'), memoryStore('s3')];
+    const manifest = seedBackup([local, s3], { keyCount: undefined });
+    seedCheck([local], { id: manifest.id, kind: 'verify', level: 'content', outcome: 'ok' });
+    expect((await readOne(local, s3)).copies.map(({ verified }) => verified)).toEqual([true, false]);
+  });
+
+  test('a look that was less deep takes nothing from an earlier one', async () => {
+    const store = memoryStore('local');
+    const manifest = seedBackup([store], { keyCount: undefined });
+    seedCheck([store], { id: manifest.id, kind: 'verify', level: 'content', outcome: 'ok', time: AT_ELEVEN });
+    seedCheck([store], { id: manifest.id, kind: 'verify', level: 'stored', outcome: 'ok', time: '2026-11-22T12:00:00.000Z' });
+    expect((await readOne(store)).copies[0]!.verified).toBe(true);
+  });
+
+  test('the proof of a backup is the one that was taken with it, else the newest that was asked for later', async () => {
+    const store = memoryStore('local');
+    const [with_, without] = [seedBackup([store], { time: AT_TEN, proof: PROOF }), seedBackup([store], { time: AT_ELEVEN })];
+    for (const { id } of [with_, without])
+      for (const [minute, hash] of [
+        ['10', 7],
+        ['20', 8],
+      ] as const)
+        seedCheck([store], { id, kind: 'verify', level: 'proved', time: `2026-11-22T12:${minute}:00.000Z`, proof: { ...PROOF, hash } });
+    expect((await read(store)).backups.map(({ proof }) => proof?.hash)).toEqual([PROOF.hash, 8]);
   });
 
   test('an acceptance that cannot be read accepts nothing', async () => {

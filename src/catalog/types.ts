@@ -1,4 +1,10 @@
-import type { Acceptance, Check, Manifest } from '../format/types.ts';
+import { IMPORTED_LINEAGE } from '../format/ids.ts';
+import type { Acceptance, Check, Manifest, Proof } from '../format/types.ts';
+
+/** An adopted snapshot of another tool: no backup of the cluster as far as schedules, ages and generations go. */
+export function isImported({ manifest }: Pick<Backup, 'manifest'>): boolean {
+  return manifest.lineage === IMPORTED_LINEAGE;
+}
 
 /** What one store holds of one backup. */
 export interface Copy {
@@ -8,7 +14,7 @@ export interface Copy {
   readonly data: 'present' | 'missing' | 'wrong-size';
   /** The verify check on this store that counts, if any: the newest, unless an earlier one failed at a deeper level than was looked at since. */
   readonly check: Check | undefined;
-  /** Retention and people may count on this copy. */
+  /** Retention and people may count on this copy: it was proved, or opened and found sound, as it was taken or later, and its newest check did not fail. */
   readonly verified: boolean;
 }
 
@@ -28,6 +34,8 @@ export interface Backup {
   readonly unasked: readonly string[];
   readonly held: string | undefined;
   readonly suspect: string | undefined;
+  /** What members answered for its content: as it was taken, or when they were asked later. */
+  readonly proof: Proof | undefined;
 }
 
 /** An object that is not (or not yet) a backup of ours. */

@@ -37,6 +37,11 @@ export function newSuffix(random: RandomBytes): string {
   return base32(ID_RANDOM_LENGTH, random);
 }
 
+/**
+ * The lineage of everything that was imported: which history a file belongs to nobody can tell, so these form one of their own, beside the cluster's.
+ */
+export const IMPORTED_LINEAGE = '0'.repeat(LINEAGE_LENGTH);
+
 export function isSuffix(text: string): boolean {
   return text.length === ID_RANDOM_LENGTH && RANDOM.test(text);
 }

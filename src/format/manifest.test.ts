@@ -161,7 +161,7 @@ describe('writing a manifest', () => {
         const bytes = encodeManifest({
           ...full,
           label,
-          member: { ...full.member, name },
+          member: { ...full.member!, name },
           warnings: warnings.map((message) => ({ code: 'some', message })),
         });
         expect(bytes.length).toBeLessThanOrEqual(MANIFEST_MAX_BYTES);
@@ -198,7 +198,7 @@ describe('writing a manifest', () => {
       etcdVersion: long,
       suspect: long,
       signature: long,
-      member: { ...full.member, name: long, endpoint: long },
+      member: { ...full.member!, name: long, endpoint: long },
     };
     expect(() => encodeManifest(huge)).toThrow(/at most 8192 are allowed/);
   });

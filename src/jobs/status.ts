@@ -1,5 +1,5 @@
 /** What a cluster and its protection look like now: one round of asking, nothing remembered. */
-import type { Catalog } from '../catalog/types.ts';
+import { isImported, type Catalog } from '../catalog/types.ts';
 import type { ClusterConfig } from '../config/types.ts';
 import { asError } from '../errors.ts';
 import { accessOf } from '../etcd/access.ts';
@@ -110,7 +110,7 @@ async function readLatency(
 }
 
 export interface Protection {
-  /** Newest backup that counts as verified on at least one store. */
+  /** Newest backup that counts as verified on at least one store; none that was imported. */
   readonly latest:
     | { readonly id: string; readonly time: string; readonly revision: string; readonly state: string; readonly stores: readonly string[] }
     | undefined;
@@ -124,7 +124,7 @@ export interface Protection {
 /** What the stores protect, from the catalogue. */
 export function protectionOf(catalog: Catalog): Protection {
   const good = catalog.backups.filter((backup) => backup.suspect === undefined && backup.copies.some((copy) => copy.verified));
-  const latest = good.at(-1);
+  const latest = good.findLast((backup) => !isImported(backup));
   return {
     latest:
       latest === undefined

@@ -1,6 +1,7 @@
 /** What the daemon needs to know of a cluster's backups, read in a child so that the daemon opens no store itself. */
+import { currentGeneration } from '../catalog/generations.ts';
 import { readCatalog } from '../catalog/read.ts';
-import type { Backup, Catalog } from '../catalog/types.ts';
+import { isImported, type Backup, type Catalog } from '../catalog/types.ts';
 import type { ClusterConfig, RetentionConfig } from '../config/types.ts';
 import { WardenError } from '../errors.ts';
 import type { Store } from '../store/types.ts';
@@ -28,9 +29,11 @@ export function surveyOf(
   stores: readonly string[],
   { policy, now }: { readonly policy: RetentionConfig; readonly now: Date },
 ): SurveyResult {
+  // What was imported serves no slot and makes no backup younger.
+  const own = catalog.backups.filter((backup) => !isImported(backup));
   const count = (state: Backup['state']): number => catalog.backups.filter((backup) => backup.state === state).length;
-  const newestWhere = (wanted: (backup: Backup) => boolean): SurveyedBackup | undefined => surveyed(catalog.backups.findLast(wanted));
-  const last = catalog.generations.at(-1);
+  const newestWhere = (wanted: (backup: Backup) => boolean): SurveyedBackup | undefined => surveyed(own.findLast(wanted));
+  const last = currentGeneration(catalog.generations);
   return {
     backups: { complete: count('complete'), partial: count('partial'), damaged: count('damaged') },
     newest: newestWhere((backup) => backup.state !== 'damaged'),
@@ -41,7 +44,7 @@ export function surveyOf(
       const failed = catalog.unreachable.find((entry) => entry.store === store)?.error;
       return {
         store,
-        newestVerifiedMs: catalog.backups.findLast((backup) => isVerified(backup, store))?.timeMs,
+        newestVerifiedMs: own.findLast((backup) => isVerified(backup, store))?.timeMs,
         missing: failed === undefined ? owedTo(catalog, store, policy, now).length : 0,
         ...(failed === undefined
           ? {}

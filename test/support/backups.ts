@@ -2,13 +2,13 @@ import { encodeAcceptance, encodeCheck } from '../../src/format/facts.ts';
 import { acceptanceKey, checkKey, dataKey, manifestKey } from '../../src/format/keys.ts';
 import { encodeManifest } from '../../src/format/manifest.ts';
 import type { Acceptance, Check, Manifest } from '../../src/format/types.ts';
-import { sampleAcceptance, sampleCheck, sampleManifest, seededBytes } from './manifests.ts';
+import { sampleAcceptance, sampleCheck, sampleManifest, seededBytes, type ManifestFields } from './manifests.ts';
 import type { MemoryStore } from './memory-store.ts';
 
 const random = seededBytes(7);
 
 /** Puts a whole backup into each store, as a finished backup leaves it: data of the announced length and the manifest. */
-export function seedBackup(stores: readonly MemoryStore[], fields: Partial<Manifest> = {}): Manifest {
+export function seedBackup(stores: readonly MemoryStore[], fields: ManifestFields = {}): Manifest {
   const manifest = sampleManifest({ stores: stores.map(({ name }) => name), ...fields });
   for (const store of stores) {
     store.objects.set(keyOfData(manifest), { body: Buffer.alloc(manifest.stored.bytes, 1), modified: new Date(manifest.time) });

@@ -14,8 +14,11 @@ export function seededBytes(seed: number): (length: number) => Uint8Array {
 export const LINEAGE_ONE = '0123456789abcdef';
 export const LINEAGE_TWO = 'zyxwvtsrqpnmkjhg';
 
+/** `undefined` takes an optional field away. */
+export type ManifestFields = { readonly [Name in keyof Manifest]?: Manifest[Name] | undefined };
+
 /** A whole manifest as a backup writes it; `time` (and so the id) and any field can be given. */
-export function sampleManifest(fields: Partial<Manifest> = {}): Manifest {
+export function sampleManifest(fields: ManifestFields = {}): Manifest {
   const time = fields.time ?? '2026-11-22T10:00:00.123Z';
   return {
     schema: 1,
@@ -38,11 +41,12 @@ export function sampleManifest(fields: Partial<Manifest> = {}): Manifest {
     ],
     plain: { bytes: 24_608, sha256: 'a'.repeat(64), databaseSha256: 'b'.repeat(64) },
     stored: { bytes: 5, sha256: 'c'.repeat(64), crc32: '0123abcd', compression: 'zstd-seekable', encryption: 'none' },
+    keyCount: 12,
     timings: { streamMs: 12, totalMs: 40 },
     stores: ['local'],
     warnings: [],
     ...fields,
-  };
+  } as Manifest;
 }
 
 export function sampleCheck(fields: Partial<Check> & Pick<Check, 'id' | 'kind'>): Check {

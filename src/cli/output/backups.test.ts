@@ -18,6 +18,7 @@ function backup(fields: Partial<Backup> = {}): Backup {
     unasked: [],
     held: undefined,
     suspect: undefined,
+    proof: undefined,
     ...fields,
   };
 }

@@ -1,4 +1,5 @@
 import { writeAcceptance } from '../../catalog/facts.ts';
+import { currentGeneration } from '../../catalog/generations.ts';
 import { WardenError } from '../../errors.ts';
 import { loadCatalog } from '../../jobs/catalog.ts';
 import { readCluster, withReadStores } from '../selection.ts';
@@ -9,7 +10,7 @@ export async function run(invocation: Invocation): Promise<Answer> {
   return withReadStores(invocation, async (stores) => {
     const cluster = await readCluster(invocation, stores);
     const { generations } = await loadCatalog(stores, cluster, invocation.context.signal);
-    const newest = generations.at(-1);
+    const newest = currentGeneration(generations);
     if (newest === undefined) {
       throw new WardenError('nothing-found', `there is no backup of ${cluster}, so there is nothing to accept`, {
         hint: 'the first backup of a cluster needs no acceptance',

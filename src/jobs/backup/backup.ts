@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { writeAcceptance } from '../../catalog/facts.ts';
 import { readCatalog } from '../../catalog/read.ts';
-import type { Catalog } from '../../catalog/types.ts';
+import { isImported, type Catalog } from '../../catalog/types.ts';
 import type { ClusterConfig } from '../../config/types.ts';
 import { asError, WardenError } from '../../errors.ts';
 import { accessOf } from '../../etcd/access.ts';
@@ -220,6 +220,7 @@ class BackupRun {
       marks,
       sealed: attempt.sealed,
       head: attempt.head,
+      keyCount: 'failure' in attempt.examined ? undefined : attempt.examined.keyCount,
       storageVersion: attempt.storageVersion,
       streamMs: attempt.streamMs,
       totalMs: performance.now() - this.#started,
@@ -273,7 +274,8 @@ class BackupRun {
     if (slot === undefined) return false;
     const [slotMs, nowMs] = [Date.parse(slot), this.#context.now().getTime()];
     // A crash between publishing and recording leaves no record. A backup dated in the future says nothing about this slot.
-    if (catalog.backups.some(({ timeMs, state }) => state !== 'damaged' && timeMs >= slotMs && timeMs <= nowMs)) return true;
+    const own = catalog.backups.filter((backup) => !isImported(backup));
+    if (own.some(({ timeMs, state }) => state !== 'damaged' && timeMs >= slotMs && timeMs <= nowMs)) return true;
     if (this.#coordination === undefined) return false;
     return this.#coordination.slotServed(slot, this.#context.signal).catch((error: unknown) => {
       // Without quorum nobody can tell: a second backup is better than none.

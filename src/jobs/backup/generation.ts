@@ -1,5 +1,5 @@
 /** Which history this backup belongs to. */
-import { detectGeneration, type SeenCluster } from '../../catalog/generations.ts';
+import { currentGeneration, detectGeneration, type SeenCluster } from '../../catalog/generations.ts';
 import type { Backup, Catalog } from '../../catalog/types.ts';
 import { WardenError } from '../../errors.ts';
 import { hex } from '../../etcd/ids.ts';
@@ -29,7 +29,7 @@ export function belongsTo(
   const verdict = detectGeneration(catalog, seen);
   const nothing = { parent: undefined, opens: undefined, accepts: undefined, doubt: undefined };
   if (verdict.kind === 'first') return { ...nothing, lineage: newLineage(random) };
-  const current = catalog.generations.at(-1);
+  const current = currentGeneration(catalog.generations);
   if (verdict.kind === 'same') {
     const accepts = request.acceptCluster && current?.accepted === false ? 'backup --accept-cluster' : undefined;
     return { ...nothing, lineage: verdict.lineage, parent: byId(catalog, verdict.parent), accepts };

@@ -18,6 +18,8 @@ export interface ManifestFacts {
   readonly marks: readonly RevisionMark[];
   readonly sealed: Sealed;
   readonly head: Head;
+  /** Live keys; undefined when the file could not be read through. */
+  readonly keyCount: number | undefined;
   readonly storageVersion: string | undefined;
   readonly streamMs: number;
   readonly totalMs: number;
@@ -54,6 +56,7 @@ export function composeManifest(facts: ManifestFacts): Manifest {
       compression: 'zstd-seekable',
       encryption: facts.sealed.encryption,
     },
+    ...(facts.keyCount === undefined ? {} : { keyCount: facts.keyCount }),
     timings: { streamMs: Math.round(facts.streamMs), totalMs: Math.round(facts.totalMs) },
     stores: facts.stores,
     warnings: facts.warnings,
