@@ -6,6 +6,7 @@ import { generateIdentity, identityToRecipient } from 'age-encryption';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createSealer } from '../archive/sealer.ts';
 import { readCatalog } from '../catalog/read.ts';
+import type { Config } from '../config/types.ts';
 import type { Manifest } from '../format/types.ts';
 import { silentLogger } from '../telemetry/logger.ts';
 import { keyOfData, seedBackup } from '../../test/support/backups.ts';
@@ -14,7 +15,13 @@ import { seeded } from '../../test/support/random.ts';
 import { verifyCopy, type VerifyLine } from './verify.ts';
 
 const { signal } = new AbortController();
-const context = { signal, logger: silentLogger, progress: () => {}, now: () => new Date('2026-11-22T12:00:00.000Z') };
+const context = {
+  config: { stateDir: tmpdir() } as Config,
+  signal,
+  logger: silentLogger,
+  progress: () => {},
+  now: () => new Date('2026-11-22T12:00:00.000Z'),
+};
 const plain = seeded(9).fill(Buffer.alloc(70_000));
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 

@@ -1,33 +1,33 @@
 /** Reads backups again from their stores and records what came out beside them. */
 import { randomBytes } from 'node:crypto';
-import { hashContent, hashStored, type StoredFigures } from '../archive/decode.ts';
 import { writeCheck } from '../catalog/facts.ts';
 import type { Backup } from '../catalog/types.ts';
 import { asError, errorDetails, WardenError, type ErrorCode } from '../errors.ts';
-import { dataKey } from '../format/keys.ts';
 import type { Store } from '../store/types.ts';
 import { toolName } from '../version.ts';
+import { reread, type Reread, type VerifyLevel } from './reread.ts';
 import type { JobContext } from './types.ts';
-
-export type VerifyLevel = 'stored' | 'content';
 
 export interface VerifyLine {
   readonly id: string;
   readonly store: string;
-  /** What was done, which is less than asked for when the identity is missing. */
+  /** What was done, which is less than asked for when the identity or a member's hash is missing. */
   readonly level: VerifyLevel;
   readonly outcome: 'ok' | 'failed' | 'inconclusive';
   readonly reason?: string;
   /** Of the error that ended it (docs/errors.md); absent when all that was asked for was done, and when no identity is configured. */
   readonly code?: ErrorCode;
+  /** Stored bytes of the copy. */
   readonly bytes: number;
+  /** Counted at `proved`, and where only a member's hash was missing. */
+  readonly keyCount?: number;
 }
 
-type VerifyContext = Pick<JobContext, 'signal' | 'logger' | 'progress' | 'now'>;
+type VerifyContext = Pick<JobContext, 'config' | 'signal' | 'logger' | 'progress' | 'now'>;
 
 /**
- * Verifies one backup on one store and writes the check object. `failed` means that the stored bytes are not what was written;
- * `inconclusive` that they could not be read to the end (store down, identity wrong), which says nothing about them.
+ * Verifies one backup on one store and writes the check object. `failed` means that the copy is not sound; `inconclusive` that it could not be read to
+ * the end (store down, identity wrong), which says nothing about it.
  */
 export async function verifyCopy(
   backup: Backup,
@@ -37,96 +37,65 @@ export async function verifyCopy(
   context: VerifyContext,
 ): Promise<VerifyLine> {
   const { manifest } = backup;
-  const encrypted = manifest.stored.encryption === 'age';
-  let done: VerifyLevel = encrypted && identities === undefined ? 'stored' : level;
-  let result: Pick<VerifyLine, 'outcome' | 'reason' | 'code'>;
+  const locked = manifest.stored.encryption === 'age' && identities === undefined;
+  const wanted: VerifyLevel = locked ? 'stored' : level;
+  const line = { id: backup.id, store: store.name, bytes: manifest.stored.bytes };
+  let result: Omit<VerifyLine, keyof typeof line>;
   try {
-    const locked = await readAsFar(backup, store, done, identities, context);
-    if (locked !== undefined) {
-      done = 'stored';
-      result = { outcome: 'ok', reason: `only the stored bytes were checked: ${locked.message}`, code: locked.code };
-    } else if (done === level) result = { outcome: 'ok' };
-    else result = { outcome: 'ok', reason: 'encrypted, and no identity is configured: only the stored bytes were checked' };
+    const read = await readAsFar(backup, store, wanted, identities, context);
+    result = { level: read.level, outcome: 'ok', ...shortfall(read, locked && level !== 'stored'), ...counted(read) };
   } catch (thrown) {
     context.signal.throwIfAborted();
     const error = asError(thrown);
     const { code } = errorDetails(error);
     const failed = PROVES_DAMAGE.has(code);
-    result = { outcome: failed ? 'failed' : 'inconclusive', reason: error.message, code };
+    result = { level: wanted, outcome: failed ? 'failed' : 'inconclusive', reason: error.message, code };
     context.logger.error(
-      { id: backup.id, store: store.name, level: done, err: error },
+      { id: backup.id, store: store.name, level: wanted, err: error },
       failed ? 'the backup is damaged' : 'the backup could not be verified',
     );
   }
-  const line = { id: backup.id, store: store.name, level: done, bytes: manifest.stored.bytes, ...result };
-  await record(line, manifest.cluster, store, context);
-  return line;
+  const whole: VerifyLine = { ...line, ...result };
+  await record(whole, manifest.cluster, store, context);
+  return whole;
 }
 
-/**
- * What no identity opens can still be compared as it lies there: a header that is damaged looks like one for somebody else's key.
- * @returns why the content stayed closed
- */
+function shortfall({ shallow }: Reread, locked: boolean): Pick<VerifyLine, 'reason' | 'code'> {
+  if (locked) return { reason: 'encrypted, and no identity is configured: only the stored bytes were checked' };
+  return shallow === undefined ? {} : { reason: shallow.message, code: shallow.code };
+}
+
+function counted({ keyCount }: Reread): Pick<VerifyLine, 'keyCount'> {
+  return keyCount === undefined ? {} : { keyCount };
+}
+
+/** What no identity opens can still be compared as it lies there: a header that is damaged looks like one for somebody else's key. */
 async function readAsFar(
   backup: Backup,
   store: Store,
   level: VerifyLevel,
   identities: readonly string[] | undefined,
   context: VerifyContext,
-): Promise<WardenError | undefined> {
+): Promise<Reread> {
   try {
-    await readAgain(backup, store, level, identities, context);
-    return undefined;
+    return await reread(backup, store, level, identities, context);
   } catch (error) {
     if (level === 'stored' || !(error instanceof WardenError) || error.code !== 'key-missing') throw error;
-    await readAgain(backup, store, 'stored', identities, context);
-    return error;
+    await reread(backup, store, 'stored', identities, context);
+    const sentence = `only the stored bytes were checked: ${error.message}`;
+    return { level: 'stored', shallow: new WardenError('key-missing', sentence, { hint: error.hint, cause: error }) };
   }
 }
 
 /** Errors that say something about the bytes, not about the way to them. */
-const PROVES_DAMAGE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['verification-failed', 'object-missing', 'not-seekable']);
-
-async function readAgain(
-  backup: Backup,
-  store: Store,
-  level: VerifyLevel,
-  identities: readonly string[] | undefined,
-  context: VerifyContext,
-): Promise<void> {
-  const { manifest } = backup;
-  const key = dataKey(manifest.cluster, manifest.id, manifest.stored.encryption);
-  const options = {
-    signal: context.signal,
-    identities,
-    onProgress: (bytes: number): void =>
-      context.progress({ step: 'read', message: `reading ${manifest.id} on ${store.name}`, bytes, totalBytes: manifest.stored.bytes }),
-  };
-  if (level === 'stored') {
-    compareStored(await hashStored(store, key, options));
-    return;
-  }
-  const content = await hashContent(store, key, options);
-  compareStored(content);
-  compare(`content of ${key}`, { bytes: content.plainBytes, sha256: content.plainSha256 }, manifest.plain);
-
-  function compareStored(read: StoredFigures): void {
-    compare(`stored bytes of ${key}`, { bytes: read.storedBytes, sha256: read.storedSha256 }, manifest.stored);
-  }
-}
-
-function compare(
-  what: string,
-  read: { readonly bytes: number; readonly sha256: string },
-  written: { readonly bytes: number; readonly sha256: string },
-): void {
-  if (read.bytes !== written.bytes)
-    throw new WardenError('verification-failed', `${what}: ${read.bytes} bytes, ${written.bytes} were written`, { hint: HINT });
-  if (read.sha256 !== written.sha256)
-    throw new WardenError('verification-failed', `${what}: SHA-256 ${read.sha256}, ${written.sha256} was written`, { hint: HINT });
-}
-
-const HINT = 'this copy cannot be trusted; `etcd-warden copy` completes it from another store after it was deleted';
+const PROVES_DAMAGE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'verification-failed',
+  'object-missing',
+  'not-seekable',
+  'not-bolt',
+  'not-etcd',
+  'bolt-damaged',
+]);
 
 async function record(line: VerifyLine, cluster: string, store: Store, context: VerifyContext): Promise<void> {
   const { id, level, outcome, reason } = line;

@@ -1,0 +1,178 @@
+/**
+ * A backup read again from its store, as deep as a level asks. Each level reads the object once, in order; `proved` then looks at the few pages
+ * that its pass could not keep.
+ *
+ *     stored    SHA-256 and length of the object as it lies there: needs no key
+ *     content   every chunk and frame, SHA-256 and length of the plain snapshot
+ *     proved    pages, records, continuity of versions, and HashKV compared with what members answered
+ */
+import { hashContent, hashStored, type ContentFigures, type StoredFigures } from '../archive/decode.ts';
+import { openObject } from '../archive/open.ts';
+import { createPin, type Pin } from '../archive/pinned-access.ts';
+import { createScratch } from '../archive/scratch.ts';
+import type { Backup } from '../catalog/types.ts';
+import { WardenError } from '../errors.ts';
+import { dataKey } from '../format/keys.ts';
+import type { Manifest, Proof } from '../format/types.ts';
+import type { Examination, Examined } from '../mvcc/examination/types.ts';
+import type { Store } from '../store/types.ts';
+import { scratchFolder } from './scratch-folder.ts';
+import type { JobContext } from './types.ts';
+
+export type VerifyLevel = 'stored' | 'content' | 'proved';
+
+export type RereadContext = Pick<JobContext, 'config' | 'signal' | 'progress'>;
+
+/** What a reading found beyond "as it was written". */
+export interface Reread {
+  /** `content` when `proved` was asked for and no member's hash is recorded. */
+  readonly level: VerifyLevel;
+  /** Why it is less than was asked for. */
+  readonly shallow?: WardenError;
+  readonly keyCount?: number;
+  /** Of the file at its own revision, with the compact revision that was compared (or the file's own). */
+  readonly hash?: Omit<Proof, 'members'>;
+}
+
+/**
+ * Reads one copy.
+ * @param identities for encrypted backups, at levels above `stored`
+ * @throws WardenError `verification-failed`, `object-missing`, `not-seekable`, `not-bolt`, `not-etcd`, `bolt-damaged` when the copy is not sound: the first fault with its place.
+ *   `key-missing`, `changed-meanwhile` and whatever stores and disks throw say nothing about it
+ */
+export async function reread(
+  backup: Backup,
+  store: Store,
+  level: VerifyLevel,
+  identities: readonly string[] | undefined,
+  context: RereadContext,
+): Promise<Reread> {
+  const copy = { backup, store, identities, key: dataKey(backup.cluster, backup.id, backup.manifest.stored.encryption), context };
+  if (level === 'stored') {
+    compareStored(copy, await hashStored(store, copy.key, readOptions(copy)));
+    return { level };
+  }
+  if (level === 'content') {
+    compareContent(copy, await hashContent(store, copy.key, readOptions(copy)));
+    return { level };
+  }
+  try {
+    return await prove(copy);
+  } catch (error) {
+    // Keys are told apart by seeded digests: an alarm is raised only when another seed says the same.
+    if (!(error instanceof HashDiffers)) throw error;
+    return await prove(copy);
+  }
+}
+
+interface CopyToRead {
+  readonly backup: Backup;
+  readonly store: Store;
+  readonly identities: readonly string[] | undefined;
+  readonly key: string;
+  readonly context: RereadContext;
+}
+
+function readOptions({ backup, store, identities, context }: CopyToRead): Parameters<typeof hashStored>[2] {
+  const { id, manifest } = backup;
+  const message = `reading ${id} on ${store.name}`;
+  return {
+    signal: context.signal,
+    identities,
+    onProgress: (bytes) => context.progress({ step: 'read', message, bytes, totalBytes: manifest.stored.bytes, subject: store.name }),
+  };
+}
+
+async function prove(copy: CopyToRead): Promise<Reread> {
+  const { backup, store, key, context } = copy;
+  const encrypted = backup.manifest.stored.encryption !== 'none';
+  const { createExamination } = await import('../mvcc/examination/examination.ts');
+  const examination = await createExamination({ scratch: createScratch(scratchFolder(context.config), { encrypted }) });
+  try {
+    const pin = createPin();
+    const options = { ...readOptions(copy), onStored: pin.add, onPlain: (block: Buffer) => examination.write(block) };
+    compareContent(copy, await hashContent(store, key, options));
+    context.progress({ step: 'check', message: `proving ${backup.id} on ${store.name}`, subject: store.name });
+    return await finish(copy, examination, pin);
+  } finally {
+    await examination.close();
+  }
+}
+
+/** From here on the object is what the manifest says, so whatever is wrong was wrong when it was taken, unless the object changed since the pass. */
+async function finish(copy: CopyToRead, examination: Examination, pin: Pin): Promise<Reread> {
+  const { store, key, identities, context } = copy;
+  let examined: Examined;
+  try {
+    const file = await openObject(store, key, { signal: context.signal, identities, pin });
+    try {
+      examined = await examination.finish(file, context.signal);
+      return await judge(copy, examined);
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    if (!(error instanceof WardenError) || (error.code !== 'verification-failed' && error.code !== 'object-missing')) throw error;
+    if (error instanceof OfTheContent) throw error;
+    throw new WardenError('changed-meanwhile', `${key} was changed while it was read: ${error.message}`, {
+      hint: 'something else writes to this store; find it, and verify again',
+      cause: error,
+    });
+  }
+}
+
+async function judge({ backup, key, context }: CopyToRead, examined: Examined): Promise<Reread> {
+  const { manifest, proof } = backup;
+  const { head, keyCount } = examined;
+  if (String(head.revision) !== manifest.revision)
+    throw new OfTheContent(`${key} holds revision ${head.revision}, its manifest says ${manifest.revision}`);
+  if (manifest.keyCount !== undefined && keyCount !== manifest.keyCount)
+    throw new OfTheContent(`${key} holds ${keyCount} keys, its manifest says ${manifest.keyCount}`);
+  if (proof === undefined) {
+    const why = manifest.unproved?.reason ?? 'no member was asked';
+    const shallow = new WardenError('unproved', `structure and records are sound, but there is no member's hash to compare with: ${why}`);
+    return { level: 'content', shallow, keyCount };
+  }
+  const { revision, compactRevision } = proof;
+  const compact = BigInt(compactRevision);
+  // A member's compact revision only grows, and it was asked after the file was taken.
+  if (BigInt(revision) !== head.revision || compact > head.revision || (compact < head.compactRevision && head.compactRevision > 0n)) {
+    const sentence = `the recorded hash is of revision ${revision} at compact revision ${compactRevision}, the file holds ${head.revision} and ${head.compactRevision}`;
+    return { level: 'content', shallow: new WardenError('unproved', sentence), keyCount };
+  }
+  const hash = await examined.hashKv(compact, context.signal);
+  if (hash !== proof.hash)
+    throw new HashDiffers(
+      `HashKV of ${key} at revision ${revision} with compact revision ${compactRevision} is ${hash}, ${proof.members.join(', ')} answered ${proof.hash}`,
+    );
+  return { level: 'proved', keyCount, hash: { revision, compactRevision, hash } };
+}
+
+/** A fault of what is stored, found after the pass. */
+class OfTheContent extends WardenError {
+  constructor(sentence: string) {
+    super('verification-failed', sentence, { hint: HINT });
+  }
+}
+
+class HashDiffers extends OfTheContent {}
+
+function compareContent(copy: CopyToRead, read: ContentFigures): void {
+  compareStored(copy, read);
+  compare(`content of ${copy.key}`, { bytes: read.plainBytes, sha256: read.plainSha256 }, copy.backup.manifest.plain);
+}
+
+function compareStored({ key, backup }: CopyToRead, read: StoredFigures): void {
+  compare(`stored bytes of ${key}`, { bytes: read.storedBytes, sha256: read.storedSha256 }, backup.manifest.stored);
+}
+
+type Figures = Pick<Manifest['stored'], 'bytes' | 'sha256'>;
+
+function compare(what: string, read: Figures, written: Figures): void {
+  if (read.bytes !== written.bytes)
+    throw new WardenError('verification-failed', `${what}: ${read.bytes} bytes, ${written.bytes} were written`, { hint: HINT });
+  if (read.sha256 !== written.sha256)
+    throw new WardenError('verification-failed', `${what}: SHA-256 ${read.sha256}, ${written.sha256} was written`, { hint: HINT });
+}
+
+const HINT = 'this copy cannot be trusted; `etcd-warden copy` completes it from another store after it was deleted';
