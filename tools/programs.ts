@@ -5,7 +5,7 @@ export const ETCD_MINORS = ['3.4', '3.5', '3.6', '3.7'] as const;
 export type EtcdMinor = (typeof ETCD_MINORS)[number];
 
 export type EtcdCommand = 'etcd' | 'etcdctl' | 'etcdutl';
-export type OtherCommand = 'versitygw' | 'age' | 'age-keygen' | 'zstd' | 'systemd-analyze' | 'strace' | 'aws';
+export type OtherCommand = 'versitygw' | 'age' | 'age-keygen' | 'bbolt' | 'zstd' | 'systemd-analyze' | 'strace' | 'aws';
 
 // Which entry of setup's table brings a command, where the two differ in name.
 const BRINGS: Partial<Record<OtherCommand, string>> = { 'age-keygen': 'age' };

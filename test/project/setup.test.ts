@@ -95,7 +95,7 @@ describe('the lock of setup', () => {
 describe('the pins', () => {
   test('every tools module fixes the checksums of what it builds, for every minor but 3.4, which Debian has', () => {
     const modules = readdirSync(join(ROOT, 'tools/go')).toSorted();
-    expect(modules).toEqual(['age', ...ETCD_MINORS.slice(1).map((minor) => `etcd-${minor}`), 'versitygw']);
+    expect(modules).toEqual(['age', 'bbolt', ...ETCD_MINORS.slice(1).map((minor) => `etcd-${minor}`), 'versitygw']);
     for (const module of modules) expect(readFileSync(join(ROOT, 'tools/go', module, 'go.sum'), 'utf8')).toMatch(/ h1:/);
   });
 

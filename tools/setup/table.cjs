@@ -43,6 +43,12 @@ const PROGRAMS = {
     debian: { packages: ['age'] },
     install: 'the package age',
   },
+  bbolt: {
+    commands: ['bbolt'],
+    asks: { bbolt: ['version'] },
+    go: { module: 'bbolt', pin: 'go.etcd.io/bbolt', packages: { bbolt: 'go.etcd.io/bbolt/cmd/bbolt' } },
+    install: 'Go 1.21 or newer, or the bbolt command',
+  },
   zstd: {
     commands: ['zstd'],
     asks: { zstd: ['--version'] },
@@ -76,7 +82,7 @@ const PROGRAMS = {
 const MODES = {
   unit: [],
   demo: ['one-etcd'],
-  test: ['etcd-3.6', 'versitygw', 'etcd-3.5', 'etcd-3.7', 'etcd-3.4', 'age', 'zstd', 'systemd-analyze', 'strace'],
+  test: ['etcd-3.6', 'versitygw', 'etcd-3.5', 'etcd-3.7', 'etcd-3.4', 'age', 'bbolt', 'zstd', 'systemd-analyze', 'strace'],
   bench: ['etcd-3.6', 'versitygw', 'age', 'zstd', 'aws'],
 };
 
