@@ -11,8 +11,8 @@ import { compareBytes, type KeyRange } from './key-range.ts';
 
 export const HEADER_LENGTH = 16;
 export const ELEMENT_LENGTH = 16;
-const BRANCH = 0x01;
-const LEAF = 0x02;
+export const BRANCH = 0x01;
+export const LEAF = 0x02;
 export const BUCKET_FLAG = 0x01;
 
 export interface Page {

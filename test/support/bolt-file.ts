@@ -10,6 +10,10 @@ export interface BoltFileOptions {
   readonly fanout?: number;
   /** A key of the root tree that is no bucket. */
   readonly plainRootKey?: string;
+  /** The list of free pages: not stored, as etcd does on Linux; stored; or stored with its count in the form that more than 65 534 ids need. */
+  readonly freelist?: 'absent' | 'stored' | 'large';
+  /** How many free pages come before each page. They hold what free pages of real files hold: a page of a tree that was. */
+  readonly gap?: () => number;
 }
 
 /** Page ids of what was written, so that a test can damage it by name. */
@@ -17,17 +21,31 @@ export interface BoltFile {
   readonly bytes: Buffer;
   readonly pageSize: number;
   readonly root: number;
+  /** By name, or by path: `outer/inner`. */
   readonly bucketRoots: ReadonlyMap<string, number>;
   readonly kinds: ReadonlyMap<number, 'branch' | 'leaf'>;
+  /** Undefined when none is stored. */
+  readonly freelist: number | undefined;
+  readonly free: readonly number[];
   /** Rewrites the checksum of a meta page after a test has changed it. */
   seal(page: 0 | 1): void;
 }
 
 export type Entries = readonly (readonly [string | Buffer, string | Buffer])[];
 
+/** A bucket that holds others besides its entries. */
+export interface BucketContent {
+  readonly entries: Entries;
+  readonly buckets: BucketContents;
+}
+
+export type BucketContents = Readonly<Record<string, Entries | BucketContent>>;
+
 /** A bbolt file written by hand: sorted entries, leaves first, then branches, as bbolt lays out a new file. For unit tests of readers. */
-export function boltFile(buckets: Readonly<Record<string, Entries>>, options: BoltFileOptions = {}): BoltFile {
-  const { pageSize = 1024, bigEndian = false, inlineBytes = pageSize / 4, fanout = 8 } = options;
+export function boltFile(buckets: BucketContents, options: BoltFileOptions = {}): BoltFile {
+  const { pageSize = 1024, bigEndian = false, inlineBytes = pageSize / 4, fanout = 8, freelist = 'absent', gap = () => 0 } = options;
+  // Where a new file has its list of free pages.
+  const free: number[] = [2];
   const pages: (Buffer | undefined)[] = [Buffer.alloc(pageSize), Buffer.alloc(pageSize), Buffer.alloc(pageSize)];
   const kinds = new Map<number, 'branch' | 'leaf'>();
   const bucketRoots = new Map<string, number>();
@@ -65,15 +83,36 @@ export function boltFile(buckets: Readonly<Record<string, Entries>>, options: Bo
   }
 
   function place(kind: 'branch' | 'leaf', items: readonly Item[]): number {
-    const id = pages.length;
     const body = image(kind, items);
+    for (let left = gap(); left > 0; left -= 1) {
+      const stale = Buffer.alloc(pageSize, body.subarray(0, pageSize));
+      u64(stale, BigInt(pages.length), 0);
+      free.push(pages.length);
+      pages.push(stale);
+    }
+    const id = placeBody(body);
+    kinds.set(id, kind);
+    return id;
+  }
+
+  function placeBody(body: Buffer): number {
+    const id = pages.length;
     const run = Math.ceil(body.length / pageSize);
     const bytes = Buffer.concat([body, Buffer.alloc(run * pageSize - body.length)]);
     u64(bytes, BigInt(id), 0);
     u32(bytes, run - 1, 12);
     pages.push(bytes, ...Array.from({ length: run - 1 }, () => undefined)); // the run's bytes stand in its first slot
-    kinds.set(id, kind);
     return id;
+  }
+
+  function placeFreelist(): number | undefined {
+    if (freelist === 'absent') return undefined;
+    const ids = freelist === 'large' ? [free.length, ...free] : free;
+    const body = Buffer.alloc(16 + ids.length * 8);
+    u16(body, 0x10, 8);
+    u16(body, freelist === 'large' ? 0xffff : ids.length, 10);
+    for (const [i, id] of ids.entries()) u64(body, BigInt(id), 16 + i * 8);
+    return placeBody(body);
   }
 
   function tree(items: readonly Item[]): number {
@@ -87,20 +126,34 @@ export function boltFile(buckets: Readonly<Record<string, Entries>>, options: Bo
     return level[0]!.child!;
   }
 
-  const root: Item[] = Object.entries(buckets).map(([name, entries]) => {
-    const items = entries
-      .map(([key, value]) => ({ key: Buffer.from(key), value: Buffer.from(value) }))
-      .sort((a, b) => Buffer.compare(a.key, b.key));
-    const header = Buffer.alloc(16);
-    const inline = image('leaf', items);
-    if (inline.length <= inlineBytes) return { key: Buffer.from(name), value: Buffer.concat([header, inline]), flags: 1 };
-    const id = tree(items);
-    bucketRoots.set(name, id);
-    u64(header, BigInt(id), 0);
-    return { key: Buffer.from(name), value: header, flags: 1 };
-  });
+  function sorted(items: Item[]): Item[] {
+    return items.sort((a, b) => Buffer.compare(a.key, b.key));
+  }
+
+  function itemsOf(content: BucketContents, path: readonly string[]): Item[] {
+    return Object.entries(content).map(([name, each]): Item => {
+      const { entries, buckets: nested } =
+        'entries' in each && !Array.isArray(each) ? (each as BucketContent) : { entries: each as Entries, buckets: {} };
+      const inner = [...path, name];
+      const items = sorted([
+        ...entries.map(([key, value]) => ({ key: Buffer.from(key), value: Buffer.from(value) })),
+        ...itemsOf(nested, inner),
+      ]);
+      const header = Buffer.alloc(16);
+      const inline = image('leaf', items);
+      const hasBuckets = items.some((item) => item.flags === 1);
+      if (inline.length <= inlineBytes && !hasBuckets) return { key: Buffer.from(name), value: Buffer.concat([header, inline]), flags: 1 };
+      const id = tree(items);
+      bucketRoots.set(inner.join('/'), id);
+      u64(header, BigInt(id), 0);
+      return { key: Buffer.from(name), value: header, flags: 1 };
+    });
+  }
+
+  const root = itemsOf(buckets, []);
   if (options.plainRootKey !== undefined) root.push({ key: Buffer.from(options.plainRootKey), value: Buffer.from('plain') });
-  const rootId = tree(root.sort((a, b) => Buffer.compare(a.key, b.key)));
+  const rootId = tree(sorted(root));
+  const freelistId = placeFreelist();
   const highWater = pages.length;
   const bytes = Buffer.concat(pages.filter((page) => page !== undefined));
 
@@ -116,12 +169,12 @@ export function boltFile(buckets: Readonly<Record<string, Entries>>, options: Bo
     u32(bytes, 2, at + 20);
     u32(bytes, pageSize, at + 24);
     u64(bytes, BigInt(rootId), at + 32);
-    u64(bytes, 0xffffffffffffffffn, at + 48);
+    u64(bytes, freelistId === undefined ? 0xffffffffffffffffn : BigInt(freelistId), at + 48);
     u64(bytes, BigInt(highWater), at + 56);
     u64(bytes, BigInt(page === 0 ? 2 : 1), at + 64);
     seal(page);
   }
-  return { bytes, pageSize, root: rootId, bucketRoots, kinds, seal };
+  return { bytes, pageSize, root: rootId, bucketRoots, kinds, freelist: freelistId, free, seal };
 }
 
 /** The bytes as a file; like the contract allows, each read destroys what the one before it returned. */
