@@ -9,14 +9,17 @@ import { version } from '../version.ts';
 import { describeFailure, printFailure } from './output/failure.ts';
 import { jsonText } from './output/json.ts';
 import { progressLine } from './output/progress.ts';
+import { askAtTerminal } from './output/ask.ts';
 import { keepWorkingWithoutReader, terminalOutput, type Output } from './output/terminal.ts';
 import { stopOnSignals } from './signals.ts';
-import type { Answer, Verb } from './verb.ts';
+import type { Answer, Invocation, Verb } from './verb.ts';
 import { VERBS } from './verbs.ts';
 
 export interface CliEnvironment {
   readonly env: NodeJS.ProcessEnv;
   readonly output: Output;
+  /** Instead of the terminal's user. */
+  readonly ask?: Invocation['ask'];
 }
 
 /** @returns the exit code (docs/errors.md) */
@@ -160,6 +163,7 @@ async function runVerb(
     // The daemon's log is for machines, and says the same in its own words.
     if (verb.needs !== 'daemon') progress.note(`${name}: stopping cleanly; once more stops at once`);
   });
+  const person = environment.ask ?? askAtTerminal(stop.signal);
   try {
     const module = await verb.load();
     const answer = await module.run({
@@ -168,6 +172,13 @@ async function runVerb(
       loaded,
       output,
       json,
+      ask:
+        person === undefined
+          ? undefined
+          : (question) => {
+              progress.pause();
+              return person(question);
+            },
       context: { config: loaded.config, logger, signal: stop.signal, progress: (event) => progress.update(event), now: () => new Date() },
     });
     progress.end();

@@ -35,7 +35,7 @@ function load(flags: Record<string, unknown>, apart = false): LoadedConfig {
 function invocation(loaded: LoadedConfig): Invocation {
   const { signal } = new AbortController();
   const context = { config: loaded.config, logger: silentLogger, signal, progress: () => undefined, now: () => new Date() };
-  return { arguments: [], options: {}, loaded, context, output: recordedOutput(), json: false };
+  return { arguments: [], options: {}, loaded, context, output: recordedOutput(), json: false, ask: undefined };
 }
 
 const names = (stores: readonly Store[]): Answer => ({ json: stores.map(({ name }) => name), text: '' });

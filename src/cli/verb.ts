@@ -10,6 +10,8 @@ export interface Invocation {
   readonly context: JobContext;
   readonly output: Output;
   readonly json: boolean;
+  /** Asks whoever sits at the terminal a question that yes or no answers; undefined when nobody does. */
+  readonly ask: ((question: string) => Promise<boolean>) | undefined;
 }
 
 /** A verb's answer: the exit code, and what `--json` prints or `text` for people. */

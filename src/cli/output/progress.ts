@@ -15,6 +15,8 @@ export interface ProgressLine {
   update(event: ProgressEvent): void;
   /** A line of its own, above the live one. */
   note(text: string): void;
+  /** Clears the live line until something is reported again: somebody is being asked. */
+  pause(): void;
   /** Clears the live line. */
   end(): void;
 }
@@ -58,6 +60,10 @@ export function progressLine(output: Output, options: { readonly quiet: boolean 
     note(text) {
       clear();
       output.err(text);
+    },
+    pause() {
+      latest = undefined;
+      clear();
     },
     end() {
       clearInterval(ticking);
