@@ -21,8 +21,6 @@ export const ERRORS = {
   'permission-denied': { exit: 1, meaning: 'the user of etcd lacks the role that a call needs' },
   'no-quorum': { exit: 1, meaning: 'the cluster has no leader, or cannot agree in time' },
   'no-space': { exit: 1, meaning: 'the NOSPACE alarm of etcd is armed: it accepts no writes' },
-  compacted: { exit: 1, meaning: 'the revision that was asked for is compacted' },
-  'future-revision': { exit: 1, meaning: 'the revision that was asked for is not reached yet' },
   learner: { exit: 1, meaning: 'a learner was asked for what only voters tell' },
   'etcd-failed': { exit: 1, meaning: 'etcd answered with an error that has no better name' },
   'cluster-ids-disagree': { exit: 14, meaning: 'the endpoints belong to different clusters and none of these has a majority' },
@@ -41,9 +39,17 @@ export const ERRORS = {
   'not-etcd': { exit: 13, meaning: 'a bbolt database, but not one that etcd could have written' },
   'history-broken': { exit: 13, meaning: 'the changes of a database contradict each other: one is missing, or is not what it was' },
   'newer-schema': { exit: 14, meaning: 'a database of an etcd that is newer than those this version knows' },
-  'revision-compacted': { exit: 10, meaning: 'a revision is asked for whose history was compacted away' },
-  'revision-future': { exit: 10, meaning: 'a revision is asked for that lies behind the last one of a database' },
+  'revision-compacted': { exit: 10, meaning: 'a revision is asked for whose history was compacted away, in a backup or in the cluster' },
+  'revision-future': {
+    exit: 10,
+    meaning: 'a revision is asked for that lies behind the last one of a database, or that a member has not applied yet',
+  },
   'bolt-damaged': { exit: 13, meaning: 'a page of the database contradicts itself or its place' },
+  'index-invalid': {
+    exit: 13,
+    meaning:
+      'the key index beside a backup is damaged, cut short, of another backup or of a newer version; that says nothing of the backup',
+  },
   'manifest-invalid': { exit: 13, meaning: 'a manifest, check or acceptance is not one that this version or an earlier one writes' },
   'manifest-too-long': { exit: 1, meaning: 'a manifest would exceed the 8 KiB that readers allow' },
   ambiguous: { exit: 2, meaning: 'several backups answer the description; the hint names them' },
