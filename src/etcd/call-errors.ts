@@ -62,9 +62,9 @@ export function explainCall(thrown: unknown, call: CallContext): WardenError {
     return new WardenError('no-space', `${what}: ${details}`, { hint: 'compact, defragment and disarm the NOSPACE alarm', cause: error });
   }
   if (details.includes('required revision has been compacted'))
-    return new WardenError('compacted', `${what}: the revision is compacted`, { cause: error });
+    return new WardenError('revision-compacted', `${what}: the revision is compacted`, { cause: error });
   if (details.includes('required revision is a future revision'))
-    return new WardenError('future-revision', `${what}: the member has not applied the revision yet`, { cause: error });
+    return new WardenError('revision-future', `${what}: the member has not applied the revision yet`, { cause: error });
   if (details.includes('not supported for learner'))
     return new WardenError('learner', `${what}: learners do not answer it`, { cause: error });
   const code = codeOf(error);

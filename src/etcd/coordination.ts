@@ -1,9 +1,10 @@
 /**
- * What several daemons with the same configuration agree on through etcd itself, in three small keys:
+ * What several daemons with the same configuration agree on through etcd itself, in a few small keys:
  *
  *   <prefix>/lock           the lock of this etcd cluster, whatever name it is configured under: snapshot and defragmentation exclude each other
  *   <prefix>/leader/<name>  which daemon serves the schedule of the cluster configured as <name>
  *   <prefix>/slots/<name>   the last slot of that schedule that was served, by whom, with which backup
+ *   <prefix>/advance        written only when members disagree in a cluster that nobody writes to
  *
  * None of it may cost a backup: without quorum, or while NOSPACE refuses every lease and every put, the answer is `unavailable` and why.
  */
@@ -34,6 +35,8 @@ export interface Coordination {
   slotServed(slot: string, signal?: AbortSignal): Promise<boolean>;
   /** Never takes the record back to an older slot. @throws WardenError */
   recordSlot(slot: string, id: string, signal?: AbortSignal): Promise<void>;
+  /** Writes a key of ours that means nothing, so that the cluster has a revision it did not have before. @throws WardenError */
+  advance(signal?: AbortSignal): Promise<void>;
   /** Runs for the leadership until it resigns. */
   campaign(purpose: string): Campaign;
   close(): Promise<void>;
@@ -102,6 +105,12 @@ export function openCoordination(access: ClusterAccess, options: CoordinationOpt
     lock,
     slotServed: async (slot, signal) => served(await readSlot(client, slotKey, signal), slot, Date.now()),
     recordSlot: (slot, id, signal) => recordSlot(client, slotKey, { slot, id, by: holder, at: new Date().toISOString() }, signal),
+    advance: async (signal) => {
+      const key = `${prefix}/advance`;
+      await client.run(`writing ${key}`, signal, ({ client: etcd, options }) =>
+        etcd.put(key).value(new Date().toISOString()).options(options).exec(),
+      );
+    },
     campaign: (purpose) => {
       const campaign = runCampaign(new LeasedKey(client, leaderKey(), value(purpose), leaderTtlSeconds), leaderTtlSeconds, logger);
       campaigns.add(campaign);

@@ -85,7 +85,7 @@ export class MemberClient {
    * HashKV at a revision: a local scan of the whole bucket, for which the member holds the lock that its writes need (hazard H24), so it applies none meanwhile.
    * Giving up here does not end the scan there: 3.4 to 3.7 do not look at the call's end.
    * @param options.timeoutMs the scan takes minutes on gigabytes that are not in memory
-   * @throws WardenError `compacted`, `future-revision` (the member lags), `learner`, `permission-denied` (without the root role), `timeout`
+   * @throws WardenError `revision-compacted`, `revision-future` (the member lags), `learner`, `permission-denied` (without the root role), `timeout`
    */
   async hashKv(revision: bigint, options: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined }): Promise<MemberHash> {
     const started = performance.now();

@@ -1,5 +1,6 @@
 import type { Config } from '../config/types.ts';
 import type { ErrorDetails } from '../errors.ts';
+import type { Manifest } from '../format/types.ts';
 import type { Logger } from '../telemetry/logger.ts';
 
 /** What every job gets. A job is one verb's work: it can run in this process or in a child of the daemon. */
@@ -14,7 +15,7 @@ export interface JobContext {
 }
 
 export interface ProgressEvent {
-  /** Stable: `choose`, `stream`, `upload`, `check`, `publish`, `list`, `read`, `prune`, `copy`. */
+  /** Stable: `choose`, `stream`, `upload`, `check`, `prove`, `publish`, `list`, `read`, `prune`, `copy`. */
   readonly step: string;
   /** One sentence for people. */
   readonly message?: string;
@@ -57,6 +58,13 @@ export interface BackupResult {
   readonly stores: readonly StoreResult[];
   readonly warnings: readonly { readonly code: string; readonly message: string }[];
   readonly suspect?: string;
+  readonly keyCount?: number;
+  /** As in the manifest: what a member confirmed, or why none did; and who has other data than those. */
+  readonly proof?: NonNullable<Manifest['proof']>;
+  readonly unproved?: NonNullable<Manifest['unproved']>;
+  readonly disagreement?: NonNullable<Manifest['disagreement']>;
+  /** How long members applied no writes for the proof: foretold, and the longest answer that came. */
+  readonly stall?: { readonly predictedMs: number; readonly longestMs?: number };
   readonly newGeneration?: { readonly lineage: string; readonly reason: string };
 }
 

@@ -8,6 +8,7 @@ import { createSealer, type SealedFigures, type Sealer } from '../../archive/sea
 import { openSealed, type OpenArchive } from '../../archive/open.ts';
 import { createScratch } from '../../archive/scratch.ts';
 import { openBolt } from '../../boltdb/bolt.ts';
+import type { RandomAccess } from '../../boltdb/random-access.ts';
 import type { MemberClient } from '../../etcd/member.ts';
 import { asError, errorDetails, WardenError } from '../../errors.ts';
 import { createExamination } from '../../mvcc/examination/examination.ts';
@@ -59,6 +60,8 @@ export interface AttemptResult {
   readonly head: Head;
   /** What the whole file was found to be; the failure only as a last resort. Reads the spool: not after `dispose`. */
   readonly examined: Examined | { readonly failure: WardenError };
+  /** The plain bytes, out of the spool. Not after `dispose`. */
+  readonly file: RandomAccess;
   readonly storageVersion: string | undefined;
   /** Still under way where a store is slower than the member: each store is published when its own is done, whatever the others do. */
   readonly uploads: readonly Promise<UploadResult>[];
@@ -126,7 +129,16 @@ export async function attemptBackup(options: AttemptOptions): Promise<AttemptRes
       await opened.close();
       await sealer.abort();
     };
-    return { sealed, head, examined, storageVersion: intake.storageVersion ?? head.storageVersion, uploads, streamMs, dispose };
+    return {
+      sealed,
+      head,
+      examined,
+      file: opened,
+      storageVersion: intake.storageVersion ?? head.storageVersion,
+      uploads,
+      streamMs,
+      dispose,
+    };
   } catch (error) {
     // The order matters: uploads must have given up (and aborted what they began) before the spool goes away under them.
     accepted.reject(asError(error));

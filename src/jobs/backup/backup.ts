@@ -1,5 +1,5 @@
 /**
- * The backup job: lock, choose, stream, check, publish. The order of these steps is the promise that nothing half-written is ever
+ * The backup job: lock, choose, stream, check, prove, publish. The order of these steps is the promise that nothing half-written is ever
  * visible: data objects first and only after the trailer was right, the acceptance of a new generation next, the manifest last.
  */
 import { randomBytes } from 'node:crypto';
@@ -28,12 +28,20 @@ import { exclude, type Exclusion } from './exclusion.ts';
 import { belongsTo, seenOf, type Belonging } from './generation.ts';
 import { composeManifest } from './manifest.ts';
 import { streamFromMembers, type Streamed } from './members.ts';
+import { BackupProof, type BackupVerdict } from './proof.ts';
 import { publishEach } from './publish.ts';
 import { sharedDeviceWarning } from './shared-device.ts';
 import { neededBytes } from './space.ts';
 import { checkSpool, spoolFolder } from './spool-folder.ts';
 
 type Warning = BackupResult['warnings'][number];
+
+/** What there is to publish. */
+interface Taken {
+  readonly streamed: Streamed;
+  readonly belonging: Belonging;
+  readonly verdict: BackupVerdict;
+}
 
 /**
  * Takes one backup of one cluster to all stores it is meant for.
@@ -117,7 +125,7 @@ class BackupRun {
       const belonging = belongsTo(catalog, view, this.#request, randomBytes);
       if (belonging.doubt !== undefined) this.#warn('history-unclear', belonging.doubt);
       if (await this.#slotServed(catalog)) return this.#skipped();
-      return await this.#take({ ...this.#context, signal: AbortSignal.any([signal, exclusion.signal]) }, view, belonging);
+      return await this.#take({ ...this.#context, signal: AbortSignal.any([signal, exclusion.signal]) }, view, catalog, belonging);
     } finally {
       await this.#release(exclusion);
     }
@@ -129,7 +137,7 @@ class BackupRun {
       .catch((error: unknown) => this.#context.logger.warn({ err: asError(error) }, 'the lock was not released; it ends with its lease'));
   }
 
-  async #take(context: JobContext, view: ClusterView, belonging: Belonging): Promise<BackupResult> {
+  async #take(context: JobContext, view: ClusterView, catalog: Catalog, belonging: Belonging): Promise<BackupResult> {
     const id = newId(this.#startedAt, randomBytes);
     const { recipients } = this.#cluster.encryption;
     const key = dataKey(this.#cluster.name, id, recipients.length > 0 ? 'age' : 'none');
@@ -145,33 +153,49 @@ class BackupRun {
       view.members.map((member) => member.endpoint),
     );
     if (shared !== undefined) this.#warn('shared-device', shared);
-    const streamed = await streamFromMembers(
-      candidates,
-      {
-        cluster: this.#cluster.name,
-        access: this.#access,
-        key,
-        spoolFolder: folder,
-        stores,
-        recipients,
-        maxRate: this.#cluster.backup.maxRate,
-        // The first message tells the exact size: the last moment to stop before anything was written.
-        onTotal: (bytes) => checkSpool(folder, neededBytes(bytes, lastSizes(belonging))),
-        judge: (head, candidate) => this.#checkRevision(head, candidate, view, belonging),
-        warn: (code, message) => this.#warn(code, message),
-      },
+    const proof = new BackupProof({
+      cluster: this.#cluster,
+      access: this.#access,
+      view,
+      catalog,
+      lineage: belonging.lineage,
+      folder,
+      coordination: this.#coordination,
       context,
-    );
+    });
+    let streamed: Streamed | undefined;
     try {
-      return await this.#publish(context, id, key, streamed, belonging);
+      streamed = await streamFromMembers(
+        candidates,
+        {
+          cluster: this.#cluster.name,
+          access: this.#access,
+          key,
+          spoolFolder: folder,
+          stores,
+          recipients,
+          maxRate: this.#cluster.backup.maxRate,
+          // The first message tells the exact size: the last moment to stop before anything was written.
+          onTotal: (bytes) => checkSpool(folder, neededBytes(bytes, lastSizes(belonging))),
+          judge: (head, candidate) => this.#checkRevision(head, candidate, view, belonging),
+          onHead: (head) => proof.begin(head),
+          warn: (code, message) => this.#warn(code, message),
+        },
+        context,
+      );
+      const verdict = await proof.finish(streamed.attempt);
+      for (const { code, message } of verdict.warnings) this.#warn(code, message);
+      return await this.#publish(context, id, key, { streamed, belonging, verdict });
     } finally {
-      await streamed.attempt.dispose();
+      proof.close();
+      await streamed?.attempt.dispose();
     }
   }
 
-  async #publish(context: JobContext, id: string, key: string, streamed: Streamed, belonging: Belonging): Promise<BackupResult> {
+  async #publish(context: JobContext, id: string, key: string, taken: Taken): Promise<BackupResult> {
     const { signal, logger } = context;
-    const manifest = this.#manifest(id, streamed, belonging);
+    const { streamed, belonging } = taken;
+    const manifest = this.#manifest(id, taken);
     if (belonging.accepts !== undefined) {
       // Before the manifest: a crash in between leaves an acceptance of a lineage without backups, which means nothing.
       await writeAcceptance(
@@ -195,13 +219,16 @@ class BackupRun {
     this.#told.throwIfAborted();
     const stores = this.#destinations.results(published);
     if (this.#request.slot !== undefined) await this.#recordSlot(this.#request.slot, manifest.id);
-    const result = this.#result(manifest, stores, streamed, belonging);
+    const result = this.#result(manifest, stores, taken);
     const { revision, outcome, storedBytes, durationMs } = result;
     logger.info({ id, revision, outcome, storedBytes, durationMs }, 'backup published');
     return result;
   }
 
-  #manifest(id: string, { attempt, candidate, marks, clusterIdAtEnd }: Streamed, belonging: Belonging): Manifest {
+  #manifest(id: string, { streamed, belonging, verdict }: Taken): Manifest {
+    const { attempt, candidate, marks, clusterIdAtEnd } = streamed;
+    const suspect = suspicion(candidate, attempt) ?? verdict.suspect;
+    if (suspect !== undefined) this.#context.logger.error({ id, reason: suspect }, 'the backup is suspect');
     const { clusterId } = candidate.status;
     if (clusterIdAtEnd !== clusterId)
       this.#warn('cluster-id-changed', `the cluster id changed during the stream, from ${hex(clusterId)} to ${hex(clusterIdAtEnd)}`);
@@ -226,11 +253,14 @@ class BackupRun {
       totalMs: performance.now() - this.#started,
       stores: this.#cluster.backup.stores,
       warnings: this.#warnings,
-      suspect: suspicion(candidate, attempt),
+      suspect,
+      verdict,
     });
   }
 
-  #result(manifest: Manifest, stores: readonly StoreResult[], { candidate }: Streamed, belonging: Belonging): BackupResult {
+  #result(manifest: Manifest, stores: readonly StoreResult[], { streamed, belonging, verdict }: Taken): BackupResult {
+    const { candidate } = streamed;
+    const { keyCount, proof, unproved, disagreement } = manifest;
     return {
       outcome: stores.every((store) => store.outcome === 'stored') ? 'complete' : 'partial',
       id: manifest.id,
@@ -245,6 +275,11 @@ class BackupRun {
       stores,
       warnings: this.#warnings,
       ...(manifest.suspect === undefined ? {} : { suspect: manifest.suspect }),
+      ...(keyCount === undefined ? {} : { keyCount }),
+      ...(proof === undefined ? {} : { proof }),
+      ...(unproved === undefined ? {} : { unproved }),
+      ...(disagreement === undefined ? {} : { disagreement }),
+      ...(verdict.stall === undefined ? {} : { stall: verdict.stall }),
       ...(belonging.opens === undefined ? {} : { newGeneration: { lineage: manifest.lineage, reason: belonging.opens } }),
     };
   }

@@ -26,10 +26,12 @@ export interface ManifestFacts {
   readonly stores: readonly string[];
   readonly warnings: readonly { readonly code: string; readonly message: string }[];
   readonly suspect: string | undefined;
+  readonly verdict: Pick<Manifest, 'proof' | 'unproved' | 'disagreement'>;
 }
 
 export function composeManifest(facts: ManifestFacts): Manifest {
   const { status } = facts.candidate;
+  const { proof, unproved, disagreement } = facts.verdict;
   return {
     schema: MANIFEST_SCHEMA,
     tool: toolName,
@@ -57,6 +59,9 @@ export function composeManifest(facts: ManifestFacts): Manifest {
       encryption: facts.sealed.encryption,
     },
     ...(facts.keyCount === undefined ? {} : { keyCount: facts.keyCount }),
+    ...(proof === undefined ? {} : { proof }),
+    ...(unproved === undefined ? {} : { unproved }),
+    ...(disagreement === undefined ? {} : { disagreement }),
     timings: { streamMs: Math.round(facts.streamMs), totalMs: Math.round(facts.totalMs) },
     stores: facts.stores,
     warnings: facts.warnings,

@@ -20,6 +20,8 @@ export interface StreamPlan extends Pick<AttemptOptions, 'key' | 'spoolFolder' |
   readonly cluster: string;
   readonly access: ClusterAccess;
   readonly judge: (head: Head, candidate: Candidate) => void;
+  /** Called when the true revision of a file is known and accepted, and the rest of it is still looked through; for each member that gets so far. */
+  readonly onHead: (head: Head) => void;
   readonly warn: (code: string, message: string) => void;
 }
 
@@ -79,6 +81,7 @@ async function streamFrom(
       spoolName: temporaryName(),
       expectedBytes: status.dbSize,
       judge: (head) => plan.judge(head, candidate),
+      onHead: plan.onHead,
       lastResort,
       onProgress: context.progress,
       logger,

@@ -68,10 +68,10 @@ describe.each(ETCD_MINORS)('fault 16: etcd %s', (minor) => {
     expect((JSON.parse(asked) as { HashKV: { hash: number } }[])[0]!.HashKV.hash).toBe(first.hash);
     expect(await client.hashKv(revision, limits)).toMatchObject({ hash: first.hash });
     expect((await client.hashKv(revision - 1n, limits)).hash).not.toBe(first.hash);
-    await expect(client.hashKv(revision + 1n, limits)).rejects.toMatchObject({ code: 'future-revision' });
+    await expect(client.hashKv(revision + 1n, limits)).rejects.toMatchObject({ code: 'revision-future' });
     await cluster.etcdctl(['compact', String(revision - 1n)]);
     expect(await client.hashKv(revision, limits)).toMatchObject({ compactRevision: revision - 1n });
-    await expect(client.hashKv(revision - 2n, limits)).rejects.toMatchObject({ code: 'compacted' });
+    await expect(client.hashKv(revision - 2n, limits)).rejects.toMatchObject({ code: 'revision-compacted' });
   });
 
   test('a snapshot comes whole, with the storage version from 3.6 on', async () => {
