@@ -66,16 +66,17 @@ export const VERBS: readonly Verb[] = [
     arguments: '[id]',
     summary: 're-read backups from their stores',
     description:
-      'Level `stored` compares the SHA-256 of the stored bytes and needs no key. Level `content` decodes every frame and compares length and SHA-256 of the plain snapshot. The result is recorded beside the backup. Exit code 13 when something is wrong.',
+      'Level `stored` compares the SHA-256 of the stored bytes and needs no key. Level `content` decodes every frame and compares length and SHA-256 of the plain snapshot. Level `proved` also checks every page and record of the database and compares its HashKV with what members answered when the backup was taken; where no answer is recorded the result is `content`. The result is recorded beside the backup. Exit code 13 when something is wrong.\nID may be a plain file (`./snapshot.db`): its trailer, pages and records are checked, and its HashKV is shown.',
     examples: [
       ['etcd-warden verify --latest', 'the newest backup on every store'],
       ['etcd-warden verify --all --level stored --store s3', 'everything on one store, without a key'],
+      ['etcd-warden verify ./snapshot.db', 'a file that etcdctl wrote'],
     ],
     options: [
       ['--latest', 'the newest backup (the default)'],
       ['--all', 'every backup'],
       ['--store <name>', 'this store only'],
-      ['--level <level>', 'stored or content (default: content, or stored when encrypted and no identity is configured)'],
+      ['--level <level>', 'stored, content or proved (default: proved, as far as the identity and the recorded hash allow)'],
     ],
     shows: ['identity-file'],
     needs: 'stores',

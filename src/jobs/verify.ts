@@ -88,7 +88,7 @@ async function readAsFar(
 }
 
 /** Errors that say something about the bytes, not about the way to them. */
-const PROVES_DAMAGE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+export const PROVES_DAMAGE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'verification-failed',
   'object-missing',
   'not-seekable',

@@ -40,8 +40,11 @@ const check = (outcome: 'ok' | 'failed', level: 'stored' | 'content'): Copy['che
 
 describe('a row of list', () => {
   test('a verdict that is the same on every store is said once, else store by store', () => {
-    expect(cell('VERIFIED', {})).toBe('intake');
-    expect(cell('VERIFIED', { copies: [good, { ...good, store: 's3', check: check('ok', 'content') }] })).toBe('local:intake s3:content');
+    expect(cell('VERIFIED', {})).toBe('content');
+    expect(cell('VERIFIED', { copies: [good, { ...good, store: 's3', check: check('ok', 'stored') }] })).toBe('local:content s3:stored');
+    const proof = { revision: '41', compactRevision: '-1', hash: 6, members: ['m2'] };
+    expect(cell('VERIFIED', { proof })).toBe('proved');
+    expect(cell('VERIFIED', { proof, copies: [{ ...good, check: check('ok', 'stored') }] })).toBe('stored');
     expect(cell('VERIFIED', { copies: [{ ...good, check: check('failed', 'stored'), verified: false }] })).toBe('FAILED');
     expect(cell('VERIFIED', { copies: [{ ...good, verified: false }] })).toBe('no');
     expect(cell('VERIFIED', { copies: [] })).toBe('no');

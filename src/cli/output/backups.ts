@@ -1,5 +1,6 @@
 /** How a backup looks in tables and in JSON: one shape for `list`, `show`, `status` and the API. */
-import type { Backup, Catalog } from '../../catalog/types.ts';
+import { isImported, type Backup, type Catalog } from '../../catalog/types.ts';
+import { IMPORTED_LINEAGE } from '../../format/ids.ts';
 import { formatBytes, formatDurationShort } from '../../config/units.ts';
 import type { Column } from './table.ts';
 
@@ -19,6 +20,12 @@ export const BACKUP_COLUMNS: readonly Column<BackupRow>[] = [
   { title: 'ID', value: ({ backup }) => backup.id },
   { title: 'AGE', align: 'right', value: ({ backup, nowMs }) => age(nowMs - backup.timeMs) },
   { title: 'REVISION', align: 'right', spare: 1, value: ({ backup }) => backup.manifest.revision },
+  {
+    title: 'KEYS',
+    align: 'right',
+    spare: 5,
+    value: ({ backup }) => (backup.manifest.keyCount === undefined ? '' : String(backup.manifest.keyCount)),
+  },
   { title: 'SIZE', align: 'right', spare: 4, value: ({ backup }) => formatBytes(backup.manifest.plain.bytes) },
   { title: 'STORED', align: 'right', value: ({ backup }) => formatBytes(backup.manifest.stored.bytes) },
   { title: 'GENERATION', align: 'right', value: ({ generation }) => (generation === undefined ? '' : String(generation)) },
@@ -43,7 +50,8 @@ export function age(ms: number): string {
 }
 
 function stateOf(backup: Backup): string {
-  return backup.suspect === undefined ? backup.state : `${backup.state}, suspect`;
+  const more = [...(backup.suspect === undefined ? [] : ['suspect']), ...(isImported(backup) ? ['imported'] : [])];
+  return [backup.state, ...more].join(', ');
 }
 
 /** The stores it was meant for. What was not looked at is not called missing. */
@@ -58,12 +66,16 @@ function storesOf({ backup, unreachable }: BackupRow): string {
     .join(' ');
 }
 
-/** The same on every store in most cases: said once then. */
+/**
+ * How each copy was looked at last: the level of the check that counts, or as it was taken: `proved` by members, `content` (read through, no member's word).
+ * The same on every store in most cases: said once then.
+ */
 function verifiedOf(backup: Backup): string {
   const words = backup.copies.map((copy) => {
     if (copy.check?.outcome === 'failed') return 'FAILED';
     if (!copy.verified) return 'no';
-    return copy.check?.outcome === 'ok' ? (copy.check.level ?? 'stored') : 'intake';
+    if (copy.check?.outcome === 'ok') return copy.check.level ?? 'stored';
+    return backup.proof === undefined ? 'content' : 'proved';
   });
   if (new Set(words).size <= 1) return words[0] ?? 'no';
   return backup.copies.map((copy, index) => `${copy.store}:${words[index] ?? 'no'}`).join(' ');
@@ -83,6 +95,10 @@ export function backupJson(backup: Backup): Record<string, unknown> {
     plainBytes: backup.manifest.plain.bytes,
     storedBytes: backup.manifest.stored.bytes,
     encryption: backup.manifest.stored.encryption,
+    keyCount: backup.manifest.keyCount ?? null,
+    proof: backup.proof ?? null,
+    unproved: backup.proof === undefined ? (backup.manifest.unproved ?? null) : null,
+    imported: backup.manifest.imported ?? null,
     label: backup.manifest.label ?? null,
     held: backup.held ?? null,
     suspect: backup.suspect ?? null,
@@ -110,7 +126,8 @@ export function backupJson(backup: Backup): Record<string, unknown> {
 export function catalogRemarks(catalog: Catalog): string[] {
   const remarks = catalog.unreachable.map((entry) => `store ${entry.store} could not be listed: ${entry.error.message}`);
   for (const oddity of catalog.oddities) remarks.push(`${oddity.store}: ${oddity.key}: ${oddity.kind} (${oddity.detail})`);
-  for (const [index, generation] of catalog.generations.entries()) {
+  const own = catalog.generations.filter(({ lineage }) => lineage !== IMPORTED_LINEAGE);
+  for (const [index, generation] of own.entries()) {
     if (generation.accepted) continue;
     remarks.push(
       `generation ${index + 1} (${generation.lineage}, cluster ${generation.clusterId}, since ${generation.firstId}) is not accepted, so nothing is pruned; if it is the right one: etcd-warden accept-cluster --cluster ${catalog.cluster}`,

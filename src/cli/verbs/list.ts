@@ -1,6 +1,7 @@
 import { verdictsOn } from '../../jobs/prune.ts';
 import { loadCatalog } from '../../jobs/catalog.ts';
-import type { Catalog } from '../../catalog/types.ts';
+import { isImported, type Catalog } from '../../catalog/types.ts';
+import { IMPORTED_LINEAGE } from '../../format/ids.ts';
 import type { RetentionVerdict } from '../../retention/types.ts';
 import { BACKUP_COLUMNS, backupJson, catalogRemarks, type BackupRow } from '../output/backups.ts';
 import { printable, renderTable } from '../output/table.ts';
@@ -15,10 +16,10 @@ export async function run(invocation: Invocation): Promise<Answer> {
     const now = context.now();
     const policy = clusterSettings(loaded, cluster)?.retention;
     const verdicts = new Map(stores.map((store) => [store.name, policy === undefined ? [] : verdictsOn(catalog, store.name, policy, now)]));
-    const generations = catalog.generations.map((generation) => generation.lineage);
+    const generations = catalog.generations.map(({ lineage }) => lineage).filter((lineage) => lineage !== IMPORTED_LINEAGE);
     const rows = catalog.backups.map((backup): BackupRow => ({
       backup,
-      generation: generations.length > 1 ? generations.indexOf(backup.manifest.lineage) + 1 : undefined,
+      generation: generations.length > 1 && !isImported(backup) ? generations.indexOf(backup.manifest.lineage) + 1 : undefined,
       retention: retentionWord(backup.id, verdicts),
       nowMs: now.getTime(),
       unreachable: catalog.unreachable.map((entry) => entry.store),

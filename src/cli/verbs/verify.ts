@@ -1,10 +1,12 @@
+import { isImported, type Backup, type Catalog } from '../../catalog/types.ts';
 import { findBackup } from '../../catalog/find.ts';
-import type { Backup, Catalog } from '../../catalog/types.ts';
 import { formatBytes } from '../../config/units.ts';
 import { WardenError } from '../../errors.ts';
+import { isFileReference } from '../../inspect/open.ts';
 import { loadCatalog } from '../../jobs/catalog.ts';
 import { identityFor } from '../../jobs/identity.ts';
 import type { VerifyLevel } from '../../jobs/reread.ts';
+import type { VerifiedFile } from '../../jobs/verify-file.ts';
 import { verifyCopy, type VerifyLine } from '../../jobs/verify.ts';
 import { renderTable, type Column } from '../output/table.ts';
 import { clusterSettings, readCluster, withReadStores } from '../selection.ts';
@@ -13,8 +15,10 @@ import type { Answer, Invocation } from '../verb.ts';
 export async function run(invocation: Invocation): Promise<Answer> {
   const { options, context, output, loaded } = invocation;
   const asked = levelOf(options['level']);
-  if ([invocation.arguments[0], options['latest'], options['all']].filter((choice) => choice !== undefined).length > 1)
+  const [reference] = invocation.arguments;
+  if ([reference, options['latest'], options['all']].filter((choice) => choice !== undefined).length > 1)
     throw new WardenError('usage', 'an id, --latest and --all exclude each other', { hint: 'without any of them it is the newest backup' });
+  if (reference !== undefined && isFileReference(reference)) return verifyPlainFile(reference, invocation, asked);
   return withReadStores(invocation, async (all) => {
     const stores = options['store'] === undefined ? all : all.filter((store) => store.name === options['store']);
     if (stores.length === 0)
@@ -29,32 +33,53 @@ export async function run(invocation: Invocation): Promise<Answer> {
       const here = catalog.backups.filter((backup) =>
         backup.copies.some((copy) => copy.store === store.name && copy.manifest === 'present'),
       );
-      for (const backup of chosen(invocation, catalog, here))
-        lines.push(await verifyCopy(backup, store, asked ?? 'content', identities, context));
+      for (const backup of chosen(reference, catalog, here))
+        lines.push(await verifyCopy(backup, store, asked ?? 'proved', identities, context));
     }
     if (lines.length === 0)
       throw new WardenError('nothing-found', `there is no backup of ${cluster} to verify`, { hint: 'see `etcd-warden list`' });
     return { exitCode: exitCodeOf(lines, asked), json: { cluster, results: lines }, text: renderTable(COLUMNS, lines, output.width) };
   });
 
-  function chosen({ arguments: [id] }: Invocation, catalog: Catalog, here: readonly Backup[]): readonly Backup[] {
+  function chosen(id: string | undefined, catalog: Catalog, here: readonly Backup[]): readonly Backup[] {
     if (options['all'] === true) return here;
-    if (id === undefined) return here.slice(-1);
+    // Of what this store holds: a store that missed the last backups is looked at all the same.
+    if (id === undefined) return [here.findLast((backup) => !isImported(backup)) ?? here.at(-1)].filter((backup) => backup !== undefined);
     const found = findBackup(catalog, id);
     return here.filter((backup) => backup.id === found.id);
   }
 }
 
+const LEVELS = ['stored', 'content', 'proved'] as const;
+
 function levelOf(value: unknown): VerifyLevel | undefined {
-  if (value === undefined || value === 'stored' || value === 'content') return value;
-  throw new WardenError('usage', `--level ${JSON.stringify(value)} is not known`, { hint: 'stored or content' });
+  if (value === undefined) return undefined;
+  const level = LEVELS.find((each) => each === value);
+  if (level === undefined) throw new WardenError('usage', `--level ${JSON.stringify(value)} is not known`, { hint: LEVELS.join(', ') });
+  return level;
 }
 
-/** A level that was asked for and could not be reached for want of a key is not a success, nor is a key that opens nothing. */
+/** A level that was asked for and could not be reached, for want of a key or of a member's hash, is not a success; nor is a key that opens nothing. */
 function exitCodeOf(lines: readonly VerifyLine[], asked: VerifyLevel | undefined): number {
   if (lines.some((line) => line.outcome === 'failed')) return 13;
-  if (lines.some((line) => line.code === 'key-missing' || (asked === 'content' && line.level === 'stored'))) return 12;
-  return lines.some((line) => line.outcome === 'inconclusive') ? 1 : 0;
+  if (lines.some((line) => line.code === 'key-missing' || (asked !== undefined && asked !== 'stored' && line.level === 'stored')))
+    return 12;
+  return lines.some((line) => line.outcome === 'inconclusive' || (asked === 'proved' && line.level !== 'proved')) ? 1 : 0;
+}
+
+async function verifyPlainFile(
+  path: string,
+  { loaded, options, context, output }: Invocation,
+  asked: VerifyLevel | undefined,
+): Promise<Answer> {
+  if (options['store'] !== undefined)
+    throw new WardenError('usage', '--store does not go with a file', { hint: `etcd-warden verify ${path}` });
+  const [settings] = Object.values(loaded.config.clusters);
+  const cluster = loaded.selected.cluster === undefined ? settings : loaded.config.clusters[loaded.selected.cluster];
+  const { verifyFile } = await import('../../jobs/verify-file.ts');
+  const result = await verifyFile(path, await identityFor(cluster), context);
+  const short = asked === 'proved' ? 1 : 0;
+  return { exitCode: result.outcome === 'failed' ? 13 : short, json: result, text: renderTable(FILE_COLUMNS, [result], output.width) };
 }
 
 const COLUMNS: readonly Column<VerifyLine>[] = [
@@ -63,5 +88,18 @@ const COLUMNS: readonly Column<VerifyLine>[] = [
   { title: 'LEVEL', value: (line) => line.level },
   { title: 'RESULT', value: (line) => line.outcome },
   { title: 'SIZE', align: 'right', value: (line) => formatBytes(line.bytes) },
+  { title: 'KEYS', align: 'right', spare: 1, value: (line) => (line.keyCount === undefined ? '' : String(line.keyCount)) },
   { title: 'WHY', wrap: true, value: (line) => line.reason ?? '' },
+];
+
+const FILE_COLUMNS: readonly Column<VerifiedFile>[] = [
+  { title: 'FILE', value: ({ file }) => file },
+  { title: 'LEVEL', value: ({ level }) => level },
+  { title: 'RESULT', value: ({ outcome }) => outcome },
+  { title: 'SIZE', align: 'right', value: ({ bytes }) => (bytes === undefined ? '' : formatBytes(bytes)) },
+  { title: 'KEYS', align: 'right', value: ({ keyCount }) => (keyCount === undefined ? '' : String(keyCount)) },
+  { title: 'REVISION', align: 'right', value: ({ revision }) => revision ?? '' },
+  { title: 'COMPACTED', align: 'right', value: ({ compactRevision }) => compactRevision ?? '' },
+  { title: 'HASHKV', align: 'right', value: ({ hash }) => (hash === undefined ? '' : String(hash)) },
+  { title: 'WHY', wrap: true, value: ({ reason }) => reason ?? '' },
 ];

@@ -67,8 +67,8 @@ describe('from backup to delete', () => {
     expect(taken.stdout).toMatch(/\n {2}local: stored and confirmed\n/);
     const id = /^backup (\S+)/.exec(taken.stdout)![1]!;
     const from = ['--from', store];
-    expect((await runWarden(['list', ...from])).stdout).toMatch(new RegExp(`^ID .*\\n${id} .* complete +local +intake .*by-hand\\n$`));
-    expect((await runWarden(['verify', ...from])).stdout).toMatch(new RegExp(`${id} +local +content +ok`));
+    expect((await runWarden(['list', ...from])).stdout).toMatch(new RegExp(`^ID .*\\n${id} .* complete +local +proved .*by-hand\\n$`));
+    expect((await runWarden(['verify', ...from])).stdout).toMatch(new RegExp(`${id} +local +proved +ok`));
     const status = await runWarden(['status', '--endpoints', cluster.endpoints.join(','), ...from]);
     expect(status).toMatchObject({ code: 0, stderr: '' });
     expect(status.stdout).toMatch(/^cluster default \([\da-f]+\): has quorum\nMEMBER .*\nm1 .* leader .*\n\nnewest verified backup: /);

@@ -1,5 +1,5 @@
 /** docs/json.md, held to what the verbs print: every field in its tables is really there, and no other. */
-import { rmSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, rmSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runCli } from '../../../src/cli/run.ts';
@@ -95,6 +95,15 @@ afterAll(async () => {
   removeFolder(folder);
 });
 
+/** The data object of one of the backups: a compressed snapshot in a file. */
+function dataFile(): string {
+  return join(
+    disk,
+    'main',
+    readdirSync(join(disk, 'main')).find((name) => name.endsWith('.db.zst'))!,
+  );
+}
+
 // One story, in order: each verb needs what those before it have made.
 describe('what --json prints', () => {
   const from = (): string[] => ['--config', config];
@@ -115,6 +124,7 @@ describe('what --json prints', () => {
     await call('copy', ['copy', '--missing', ...from()], 0);
     writeFileSync(join(disk, 'main', 'README.txt'), 'not ours');
     await call('verify', ['verify', '--all', ...from()], 0);
+    await call('verify of a file', ['verify', dataFile(), ...from()], 0);
     await call('show', ['show', 'latest', ...from()], 0);
     await call('list', ['list', ...from()], 0);
     await call('status', ['status', ...from()], 0);

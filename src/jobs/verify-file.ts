@@ -1,0 +1,71 @@
+/** A snapshot in a plain file, looked through as deep as one can without a manifest: nothing but its own trailer says what it should hold. */
+import { createScratch } from '../archive/scratch.ts';
+import { asError, errorDetails, type ErrorCode } from '../errors.ts';
+import { openSnapshotFile } from '../inspect/file.ts';
+import { databaseOf, passOver } from './plain-pass.ts';
+import type { VerifyLevel } from './reread.ts';
+import { scratchFolder } from './scratch-folder.ts';
+import type { JobContext } from './types.ts';
+import { PROVES_DAMAGE } from './verify.ts';
+
+export interface VerifiedFile {
+  readonly file: string;
+  /** `content` at best: there is no member's answer to compare with. */
+  readonly level: Extract<VerifyLevel, 'content'>;
+  readonly outcome: 'ok' | 'failed';
+  readonly reason?: string;
+  readonly code?: ErrorCode;
+  /** Plain bytes. */
+  readonly bytes?: number;
+  readonly trailer?: boolean;
+  readonly revision?: string;
+  readonly compactRevision?: string;
+  readonly keyCount?: number;
+  readonly recordCount?: number;
+  /** As a member answers at that revision and compact revision: `etcdctl endpoint hashkv --rev` compares it with a cluster that still knows them. */
+  readonly hash?: number;
+}
+
+/** @throws WardenError what keeps the file from being read at all, `key-missing` among it; what is wrong inside is a result */
+export async function verifyFile(
+  path: string,
+  identities: readonly string[] | undefined,
+  context: Pick<JobContext, 'config' | 'signal' | 'progress'>,
+): Promise<VerifiedFile> {
+  const { config, signal, progress } = context;
+  const folder = scratchFolder(config);
+  const result = { file: path, level: 'content' } as const;
+  try {
+    const snapshot = await openSnapshotFile(path, { identities, signal, progress, scratchFolder: folder });
+    const { createExamination } = await import('../mvcc/examination/examination.ts');
+    const examination = await createExamination({ scratch: createScratch(folder, { encrypted: snapshot.file.encrypted }) });
+    try {
+      const plain = await passOver(snapshot.file, path, (block) => examination.write(block), context);
+      progress({ step: 'check', message: `checking the structure of ${path}` });
+      const { head, keyCount, recordCount, hashKv } = await examination.finish(databaseOf(snapshot.file, plain), signal);
+      return {
+        ...result,
+        outcome: 'ok',
+        ...(plain.trailer ? {} : { reason: 'it has no trailer: whether bytes of values changed since it was written cannot be told' }),
+        bytes: snapshot.file.size,
+        trailer: plain.trailer,
+        revision: String(head.revision),
+        compactRevision: String(head.compactRevision),
+        keyCount,
+        recordCount,
+        hash: await hashKv(head.compactRevision, signal),
+      };
+    } finally {
+      await examination.close();
+      await snapshot.close();
+    }
+  } catch (thrown) {
+    signal.throwIfAborted();
+    const error = asError(thrown);
+    const { code } = errorDetails(error);
+    if (!OF_THE_FILE.has(code)) throw error;
+    return { ...result, outcome: 'failed', reason: error.message, code };
+  }
+}
+
+const OF_THE_FILE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([...PROVES_DAMAGE, 'snapshot-wrong-length', 'snapshot-hash-mismatch']);
