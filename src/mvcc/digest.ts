@@ -12,20 +12,25 @@ export type KeyDigest = (key: Buffer, seed: number, out: Uint32Array) => void;
  * @param seed an unsigned number of 32 bits
  */
 export function digestKey(key: Buffer, seed: number, out: Uint32Array): void {
-  const { length } = key;
+  digestBytes(key, 0, key.length, seed, out);
+}
+
+/** The same of the bytes from `from` to `to`, for passes that make no view of each key. */
+export function digestBytes(bytes: Uint8Array, from: number, to: number, seed: number, out: Uint32Array): void {
+  const length = to - from;
   let a = seed | 0;
-  let b = ~seed | 0;
-  let at = 0;
-  for (; at + 4 <= length; at += 4) {
-    const block = key[at]! | (key[at + 1]! << 8) | (key[at + 2]! << 16) | (key[at + 3]! << 24);
+  let b = avalanche(seed ^ 0x239b961b);
+  let at = from;
+  for (; at + 4 <= to; at += 4) {
+    const block = bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
     a = step(a ^ first(block), 19, b, 0x561ccd1b);
     b = step(b ^ second(block), 17, a, 0x0bcaa747);
   }
   // What is left, at most three bytes. The length is mixed in below: `a` and `a\0` differ.
   let rest = 0;
-  for (let shift = 0; at < length; at += 1, shift += 8) rest |= key[at]! << shift;
+  for (let shift = 0; at < to; at += 1, shift += 8) rest |= bytes[at]! << shift;
   a ^= first(rest) ^ length;
-  b ^= second(rest) ^ length;
+  b ^= second(rest) ^ Math.imul(length, 0x38b34ae5);
   a = (a + b) | 0;
   b = (b + a) | 0;
   a = avalanche(a);

@@ -96,10 +96,10 @@ export function createKeyFold(
   }
 
   async function writeRows(part: Part, all: boolean): Promise<void> {
-    while (part.rows.length > 1 || (all && part.rows.length === 1)) {
-      const last = part.rows.length === 1;
-      await part.file!.append(last ? part.rows[0]!.subarray(0, part.used) : part.rows[0]!);
-      part.rows.shift();
+    const unfinished = all ? 0 : 1;
+    while (part.rows.length > unfinished) {
+      const piece = part.rows.shift()!;
+      await part.file!.append(part.rows.length === 0 ? piece.subarray(0, part.used) : piece);
     }
   }
 
