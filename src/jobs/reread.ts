@@ -10,6 +10,7 @@ import { hashContent, hashStored, type ContentFigures, type StoredFigures } from
 import { openObject } from '../archive/open.ts';
 import { createPin, type Pin } from '../archive/pinned-access.ts';
 import { createScratch } from '../archive/scratch.ts';
+import type { RandomAccess } from '../boltdb/random-access.ts';
 import type { Backup } from '../catalog/types.ts';
 import { WardenError } from '../errors.ts';
 import { dataKey } from '../format/keys.ts';
@@ -83,7 +84,29 @@ function readOptions({ backup, store, identities, context }: CopyToRead): Parame
   };
 }
 
-async function prove(copy: CopyToRead): Promise<Reread> {
+function prove(copy: CopyToRead): Promise<Reread> {
+  return examine(copy, (examined) => judge(copy, examined));
+}
+
+/**
+ * Reads one copy as `proved` does, without comparing its hash.
+ * @param use gets what the examination found, and the plain bytes, while they can still be read; whatever it throws is thrown
+ * @throws WardenError as {@link reread}
+ */
+export function examineCopy<Result>(
+  backup: Backup,
+  store: Store,
+  identities: readonly string[] | undefined,
+  context: RereadContext,
+  use: (examined: Examined, file: RandomAccess) => Promise<Result>,
+): Promise<Result> {
+  const key = dataKey(backup.cluster, backup.id, backup.manifest.stored.encryption);
+  return examine({ backup, store, identities, key, context }, use);
+}
+
+type UseExamined<Result> = (examined: Examined, file: RandomAccess) => Promise<Result>;
+
+async function examine<Result>(copy: CopyToRead, use: UseExamined<Result>): Promise<Result> {
   const { backup, store, key, context } = copy;
   const encrypted = backup.manifest.stored.encryption !== 'none';
   const { createExamination } = await import('../mvcc/examination/examination.ts');
@@ -93,21 +116,23 @@ async function prove(copy: CopyToRead): Promise<Reread> {
     const options = { ...readOptions(copy), onStored: pin.add, onPlain: (block: Buffer) => examination.write(block) };
     compareContent(copy, await hashContent(store, key, options));
     context.progress({ step: 'check', message: `proving ${backup.id} on ${store.name}`, subject: store.name });
-    return await finish(copy, examination, pin);
+    return await finish(copy, examination, { pin, use });
   } finally {
     await examination.close();
   }
 }
 
 /** From here on the object is what the manifest says, so whatever is wrong was wrong when it was taken, unless the object changed since the pass. */
-async function finish(copy: CopyToRead, examination: Examination, pin: Pin): Promise<Reread> {
+async function finish<Result>(
+  copy: CopyToRead,
+  examination: Examination,
+  { pin, use }: { readonly pin: Pin; readonly use: UseExamined<Result> },
+): Promise<Result> {
   const { store, key, identities, context } = copy;
-  let examined: Examined;
   try {
     const file = await openObject(store, key, { signal: context.signal, identities, pin });
     try {
-      examined = await examination.finish(file, context.signal);
-      return await judge(copy, examined);
+      return await use(await examination.finish(file, context.signal), file);
     } finally {
       await file.close();
     }
