@@ -106,17 +106,25 @@ function expected(changes: readonly Change[], { from, to }: KeyRange = {}): { ke
       key,
       revisions: own
         .toSorted((a, b) => Number(a.main - b.main) || Number(a.sub - b.sub))
-        .map(({ key: _, value, ...revision }) => ({ ...revision, valueBytes: value.length })),
+        .map((change) => ({ ...revisionOf(change), valueBytes: change.value.length })),
     }));
+}
+
+function revisionOf({
+  main,
+  sub,
+  tombstone,
+  createRevision,
+  version,
+  lease,
+}: Omit<Change, 'key' | 'value'>): Omit<Change, 'key' | 'value'> {
+  return { main, sub, tombstone, createRevision, version, lease };
 }
 
 function shown(entries: readonly KeyEntry[]): { key: string; revisions: unknown[] }[] {
   return entries.map(({ key, revisions }) => ({
     key: key.toString('hex'),
-    revisions: revisions.map((revision) => {
-      const { at: _, recordBytes: __, ...rest } = revision as typeof revision & { at: number; recordBytes: number };
-      return rest;
-    }),
+    revisions: revisions.map((revision) => ({ ...revisionOf(revision), valueBytes: revision.valueBytes })),
   }));
 }
 
@@ -327,7 +335,7 @@ describe('a key index', () => {
       await expect(directory.value({ ...entry, key: Buffer.from('other') }, revision, never)).rejects.toMatchObject({
         code: 'index-invalid',
       });
-      const { at: _, recordBytes: __, ...foreign } = revision;
+      const foreign = { ...revisionOf(revision), valueBytes: revision.valueBytes };
       await expect(directory.value(entry, foreign, never)).rejects.toThrow(/another directory/u);
     }
   });
