@@ -29,8 +29,8 @@ export interface ReadOptions extends OpenOptions {
 }
 
 export interface ContentOptions extends ReadOptions {
-  /** The plain bytes as they pass, in file order; not to be kept. */
-  readonly onPlain?: ((block: Buffer) => void) | undefined;
+  /** The plain bytes as they pass, in file order; not to be kept. What it returns is awaited before the next ones come. */
+  readonly onPlain?: ((block: Buffer) => void | Promise<void>) | undefined;
 }
 
 /** Reads an object and hashes it as it lies there: the level `stored`, which needs no key. */
@@ -47,7 +47,8 @@ export async function hashContent(store: Store, key: string, options: ContentOpt
   let plainBytes = 0;
   for await (const plain of decodeBytes(tally.through(store.stream(key, options)), key, options)) {
     sha256.update(plain);
-    options.onPlain?.(plain);
+    const waiting = options.onPlain?.(plain);
+    if (waiting !== undefined) await waiting;
     plainBytes += plain.length;
   }
   return { ...tally.figures(), plainBytes, plainSha256: sha256.digest('hex') };

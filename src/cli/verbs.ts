@@ -114,6 +114,22 @@ export const VERBS: readonly Verb[] = [
     load: () => import('./verbs/copy.ts'),
   },
   {
+    name: 'export',
+    arguments: '<id> <file>',
+    summary: 'write a backup as the plain file that etcdctl writes',
+    description:
+      'Reads a backup from whichever store has it whole, compares it with its manifest, and gives it its name only then (mode 0600). `-` writes to standard output; there exit code 13 says that what was written is not whole. `etcdutl snapshot status` and `restore` take the file.\nID may be a plain file (`./snapshot.db.zst`): it is unpacked, and its trailer compared.',
+    examples: [
+      ['etcd-warden export latest ./snapshot.db', 'for etcdutl snapshot restore'],
+      ['etcd-warden export 20261122 - | ssh host "cat > snapshot.db"', 'to another machine'],
+    ],
+    options: [['--force', 'replace a file that exists']],
+    shows: ['identity-file'],
+    needs: 'stores',
+    changes: false,
+    load: () => import('./verbs/export.ts'),
+  },
+  {
     name: 'hold',
     arguments: '<id>',
     summary: 'keep a backup whatever retention says',

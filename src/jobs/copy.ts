@@ -49,7 +49,7 @@ export function isWhole(backup: Backup, store: string): boolean {
 }
 
 /** The copies that are known to be good first: one whose check cannot be read may be any. */
-function sourcesOf(backup: Backup): string[] {
+export function sourcesOf(backup: Backup): string[] {
   const whole = backup.copies.filter((copy) => copy.manifest === 'present' && copy.data === 'present' && copy.check?.outcome !== 'failed');
   return [...whole.filter((copy) => copy.verified), ...whole.filter((copy) => !copy.verified)].map((copy) => copy.store);
 }

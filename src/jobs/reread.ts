@@ -50,11 +50,11 @@ export async function reread(
 ): Promise<Reread> {
   const copy = { backup, store, identities, key: dataKey(backup.cluster, backup.id, backup.manifest.stored.encryption), context };
   if (level === 'stored') {
-    compareStored(copy, await hashStored(store, copy.key, readOptions(copy)));
+    compareStored(copy.key, backup.manifest, await hashStored(store, copy.key, readOptions(copy)));
     return { level };
   }
   if (level === 'content') {
-    compareContent(copy, await hashContent(store, copy.key, readOptions(copy)));
+    compareContent(copy.key, backup.manifest, await hashContent(store, copy.key, readOptions(copy)));
     return { level };
   }
   try {
@@ -114,7 +114,7 @@ async function examine<Result>(copy: CopyToRead, use: UseExamined<Result>): Prom
   try {
     const pin = createPin();
     const options = { ...readOptions(copy), onStored: pin.add, onPlain: (block: Buffer) => examination.write(block) };
-    compareContent(copy, await hashContent(store, key, options));
+    compareContent(key, backup.manifest, await hashContent(store, key, options));
     context.progress({ step: 'check', message: `proving ${backup.id} on ${store.name}`, subject: store.name });
     return await finish(copy, examination, { pin, use });
   } finally {
@@ -182,13 +182,14 @@ class OfTheContent extends WardenError {
 
 class HashDiffers extends OfTheContent {}
 
-function compareContent(copy: CopyToRead, read: ContentFigures): void {
-  compareStored(copy, read);
-  compare(`content of ${copy.key}`, { bytes: read.plainBytes, sha256: read.plainSha256 }, copy.backup.manifest.plain);
+/** @throws WardenError `verification-failed` when an object that was read to its end is not the one that the manifest describes */
+export function compareContent(key: string, manifest: Manifest, read: ContentFigures): void {
+  compareStored(key, manifest, read);
+  compare(`content of ${key}`, { bytes: read.plainBytes, sha256: read.plainSha256 }, manifest.plain);
 }
 
-function compareStored({ key, backup }: CopyToRead, read: StoredFigures): void {
-  compare(`stored bytes of ${key}`, { bytes: read.storedBytes, sha256: read.storedSha256 }, backup.manifest.stored);
+function compareStored(key: string, { stored }: Manifest, read: StoredFigures): void {
+  compare(`stored bytes of ${key}`, { bytes: read.storedBytes, sha256: read.storedSha256 }, stored);
 }
 
 type Figures = Pick<Manifest['stored'], 'bytes' | 'sha256'>;

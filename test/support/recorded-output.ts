@@ -25,6 +25,7 @@ export function recordedOutput(facts: Partial<Pick<Output, 'width' | 'errWidth' 
     },
     err: (text) => said.push(text),
     rewrite: (text) => drawn.push(text),
+    terminal: false,
     width: Infinity,
     errWidth: 80,
     live: false,

@@ -13,6 +13,8 @@ export interface Output {
   err(text: string): void;
   /** Puts this text into the last line of a live stderr; an empty one clears it. */
   rewrite(text: string): void;
+  /** stdout is a terminal: no place for binary data. */
+  readonly terminal: boolean;
   /** Columns of stdout, Infinity when it is not a terminal. */
   readonly width: number;
   /** Columns of stderr. */
@@ -56,6 +58,7 @@ export function terminalOutput(
     rewrite: (text) => {
       stderr.write(`\r\u001b[K${text}`);
     },
+    terminal: stdout.isTTY === true,
     width: widthOf(stdout),
     errWidth: widthOf(stderr),
     live,
