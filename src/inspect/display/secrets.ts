@@ -7,8 +7,20 @@ import { isRecord, parseKubernetes } from './kubernetes.ts';
 /** `secrets` as the resource: first or second segment (`/registry/secrets/`), or anywhere with namespace and name behind it. */
 const SECRET_KEY = /^\/*(?:[^/]+\/+)?secrets\/|(?:^|\/)secrets\/+[^/]+\/+[^/]|^\/*bootstrap\//u;
 
-/** A manifest in YAML (`kind: Secret` on a line of its own, in a list too), or in JSON that cannot be parsed. */
-const SECRET_TEXT = /^[ \t-]*["']?kind["']?:[ \t]*["']?Secret(?:List)?["']?[ \t]*(?:#.*)?\r?$|"kind"\s*:\s*"Secret(?:List)?"/mu;
+/**
+ * A manifest in text: YAML with `kind: Secret` on a line of its own (in a list too) or between braces; JSON that cannot be parsed, names a field twice, or lies in
+ * a string of another document, where its quotes are escaped.
+ */
+const SECRET_TEXT = new RegExp(
+  [
+    /^[ \t-]*["']?kind["']?[ \t]*:[ \t]*(?:!!str[ \t]+)?["']?Secret(?:List)?["']?[ \t]*(?:#.*)?\r?$/u,
+    /[{,]\s*kind\s*:\s*["']?Secret(?:List)?["']?\s*[,}]/u,
+    /["']kind\\*["']\s*:\s*\\*["']Secret(?:List)?\\*["']/u,
+  ]
+    .map(({ source }) => source)
+    .join('|'),
+  'mu',
+);
 
 /** Deeper than any manifest; what lies below is masked unseen, so that a hostile document cannot exhaust the stack. */
 const MAX_DEPTH = 200;
@@ -35,7 +47,7 @@ export function isSecretKey(key: Buffer): boolean {
 export function holdsSecret(value: Buffer, json: unknown): boolean {
   const kubernetes = parseKubernetes(value);
   if (kubernetes !== undefined) return isSecretKind(kubernetes.object.kind);
-  if (json !== undefined) return containsSecret(json, 0);
+  if (json !== undefined && containsSecret(json, 0)) return true;
   return SECRET_TEXT.test(value.toString('latin1'));
 }
 
@@ -43,6 +55,7 @@ export function holdsSecret(value: Buffer, json: unknown): boolean {
 export function maskJson(value: unknown, depth = 0): unknown {
   if (depth > MAX_DEPTH) return '(masked: too deep)';
   if (Array.isArray(value)) return value.map((item: unknown) => maskJson(item, depth + 1));
+  if (isSecretText(value)) return `(masked, ${Buffer.byteLength(value)} bytes)`;
   if (!isRecord(value)) return value;
   if (value['kind'] === 'Secret') return maskSecret(value);
   // The items of a list carry no kind of their own.
@@ -60,9 +73,15 @@ export function maskJson(value: unknown, depth = 0): unknown {
 function containsSecret(value: unknown, depth: number): boolean {
   if (depth > MAX_DEPTH) return true;
   if (Array.isArray(value)) return value.some((item: unknown) => containsSecret(item, depth + 1));
+  if (isSecretText(value)) return true;
   if (!isRecord(value)) return false;
   if (typeof value['kind'] === 'string' && isSecretKind(value['kind'])) return true;
   return Object.values(value).some((item) => containsSecret(item, depth + 1));
+}
+
+/** A manifest inside of a string, as annotations and Helm values hold it. */
+function isSecretText(value: unknown): value is string {
+  return typeof value === 'string' && SECRET_TEXT.test(value);
 }
 
 function isSecretKind(kind: string): boolean {

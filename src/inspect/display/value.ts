@@ -1,4 +1,5 @@
 /** A value as it may be shown: what it is, and its lines. */
+import { isDeepStrictEqual } from 'node:util';
 import { formatBytes } from '../../config/units.ts';
 import { hexLines } from './hex.ts';
 import { indentJson, parseJson } from './json.ts';
@@ -60,9 +61,11 @@ export function showValue(key: Buffer, value: Buffer, options: ShowOptions = {})
   }
   if (json !== undefined) {
     const kubernetes = kubernetesInJson(json);
-    // A document below a secret key that is no Secret itself: nobody knows which part of it is the secret.
-    if (secret && !holdsSecret(value, json)) return { ...shown, content: 'json', kubernetes, masked: true, lines: [maskedWhole(value)] };
-    const text = secret ? JSON.stringify(maskJson(json), null, 2) : (indentJson(value.toString()) ?? value.toString());
+    const masked = secret ? maskJson(json) : json;
+    // Below a secret key without being a Secret, or a field named twice: nobody knows which part of it is the secret.
+    if (secret && isDeepStrictEqual(masked, json))
+      return { ...shown, content: 'json', kubernetes, masked: true, lines: [maskedWhole(value)] };
+    const text = secret ? JSON.stringify(masked, null, 2) : (indentJson(value.toString()) ?? value.toString());
     return { ...shown, content: 'json', kubernetes, masked: secret, lines: safeLines(text) };
   }
   const content = isText(value) ? 'text' : 'binary';
