@@ -1,101 +1,83 @@
 /**
- * The keys of a file that has no key index: found by reading every record once. A single key, and the keys of a prefix, are picked out while the records go
- * by; only what was picked is sorted.
+ * The keys of a file that has no key index. Each question makes an index of what it asks for, in one pass over the file in file order (its tree may lie in any
+ * order, and a compressed file is decoded once), and throws it away: memory stays bounded, and what was found has its place in the file for reads of values.
  */
-import { openBolt, type Bolt, type Bucket } from '../boltdb/bolt.ts';
-import { WardenError } from '../errors.ts';
-import { keyOf, parseKeyValue } from '../mvcc/key-value.ts';
-import { recordsOf } from '../mvcc/records.ts';
-import { encodeRevision, parseRevision } from '../mvcc/revision.ts';
-import type { Scratch } from '../mvcc/scratch.ts';
+import type { Scratch, ScratchFile } from '../mvcc/scratch.ts';
+import { buildKeyIndex } from './index/build.ts';
+import type { IndexSubject } from './index/format.ts';
+import { readKeyIndex } from './index/reader.ts';
 import type { InspectProgress } from './open.ts';
-import { inRange } from './range.ts';
-import { createRevisionSorter } from './sort.ts';
-import type { KeyDirectory, KeyEntry, KeyRevision, OpenedSnapshot } from './types.ts';
+import type { KeyDirectory, KeyEntry, KeyRange, OpenedSnapshot } from './types.ts';
 
 export interface ScanOptions {
   /** For what does not fit into memory. */
   readonly scratch: Scratch;
   readonly progress?: InspectProgress | undefined;
-  /** Memory of the sort; tests make it small. */
-  readonly arenaBytes?: number | undefined;
+  /** Bytes of a run of the sort; tests make it small. */
+  readonly runLength?: number | undefined;
 }
+
+/** Read in one piece on the way through a file: enough for a range request to be worth its round trip. */
+const STEP = 4 * 2 ** 20;
 
 /** Nothing is read before the first question. */
 export function scanDirectory(snapshot: OpenedSnapshot, options: ScanOptions): KeyDirectory {
-  let opened: Promise<Bolt> | undefined;
-  let bucket: Promise<Bucket | undefined> | undefined;
-  function database(signal: AbortSignal): Promise<Bolt> {
-    opened ??= openBolt(snapshot.file, signal);
-    return opened;
-  }
+  const { file } = snapshot;
+  // Ours alone and never published: it only has to agree with itself.
+  const subject: IndexSubject = { id: 'scan', sha256: '0'.repeat(64), plainBytes: file.size };
+  const made: Made[] = [];
 
-  /** The records whose key is wanted, in the order of revisions, a leaf's at a time: views. */
-  async function* picked(wanted: (key: Buffer) => boolean, signal: AbortSignal): AsyncGenerator<readonly Picked[], void, undefined> {
-    const db = await database(signal);
-    const records = await recordsOf(db, signal);
-    let bytes = 0;
-    for await (const batch of records.records({ signal })) {
-      signal.throwIfAborted();
-      const some: Picked[] = [];
-      for (const { key, value } of batch) {
-        bytes += value.length;
-        if (wanted(keyOf(value))) some.push(pick(key, value));
-      }
-      if (some.length > 0) yield some;
-      options.progress?.({ step: 'scan', message: `no key index: reading all of ${snapshot.name}`, bytes, totalBytes: db.length });
+  async function directoryOf(range: KeyRange, signal: AbortSignal): Promise<KeyDirectory> {
+    const sink = await options.scratch.create();
+    try {
+      await buildKeyIndex({
+        subject,
+        file,
+        stream: () => sequential(file, signal),
+        sink: { write: (bytes) => sink.append(bytes) },
+        scratch: options.scratch,
+        range,
+        runLength: options.runLength,
+        signal,
+        onProgress: (bytes) =>
+          options.progress?.({ step: 'scan', message: `no key index: reading all of ${snapshot.name}`, bytes, totalBytes: file.size }),
+      });
+      const index = { size: sink.size, read: (offset: number, length: number) => sink.read(offset, length), close: () => sink.close() };
+      const directory = await readKeyIndex({ index, snapshot: file, subject, signal });
+      made.push({ directory, sink });
+      return directory;
+    } catch (error) {
+      await sink.close();
+      throw error;
     }
   }
 
   return {
     async *entries(range, signal) {
-      const sorter = createRevisionSorter(options.scratch, options.arenaBytes === undefined ? {} : { arenaBytes: options.arenaBytes });
-      try {
-        for await (const some of picked((candidate) => inRange(candidate, range), signal)) {
-          for (const { key, revision } of some) {
-            const full = sorter.add(key, revision);
-            if (full !== undefined) await full;
-          }
-        }
-        yield* sorter.entries(signal);
-      } finally {
-        await sorter.close();
-      }
+      yield* (await directoryOf(range, signal)).entries(range, signal);
     },
     async find(key, signal): Promise<KeyEntry | undefined> {
-      const revisions: KeyRevision[] = [];
-      for await (const some of picked((candidate) => candidate.equals(key), signal)) {
-        for (const { revision } of some) revisions.push(revision);
-      }
-      return revisions.length === 0 ? undefined : { key: Buffer.from(key), revisions };
+      // The byte 0 is the least that a longer key can go on with.
+      const directory = await directoryOf({ from: key, to: Buffer.concat([key, Buffer.alloc(1)]) }, signal);
+      return directory.find(key, signal);
     },
     async value(entry, revision, signal) {
-      bucket ??= database(signal).then((db) => db.bucket('key', signal));
-      const stored = await (await bucket)?.get(encodeRevision(revision), signal);
-      const record = stored === undefined ? undefined : parseKeyValue(stored);
-      if (record?.key.equals(entry.key) !== true) throw changed(snapshot.name, revision.main);
-      return record.value;
+      const reader = made[0]?.directory;
+      // Entries come from this directory, so there was a question before.
+      if (reader === undefined) throw new Error('a revision of another directory');
+      return reader.value(entry, revision, signal);
     },
-    close: () => Promise.resolve(),
+    async close() {
+      for (const { sink } of made.splice(0)) await sink.close();
+    },
   };
 }
 
-interface Picked {
-  readonly key: Buffer;
-  readonly revision: KeyRevision;
+interface Made {
+  readonly directory: KeyDirectory;
+  readonly sink: ScratchFile;
 }
 
-/** @throws WardenError `not-etcd` */
-function pick(bytes: Buffer, value: Buffer): Picked {
-  const { main, sub, tombstone } = parseRevision(bytes)!; // recordsOf has looked at it
-  const record = parseKeyValue(value);
-  const { createRevision, version, lease } = record;
-  return { key: record.key, revision: { main, sub, tombstone, createRevision, version, lease, valueBytes: record.value.length } };
-}
-
-/** What was there a moment ago is not there any more. */
-function changed(name: string, main: bigint): WardenError {
-  return new WardenError('bolt-damaged', `${name} holds another record at revision ${main} than a moment ago`, {
-    hint: 'it is being written to: copy the file while etcd is stopped, or take a backup',
-  });
+async function* sequential(file: OpenedSnapshot['file'], signal: AbortSignal): AsyncGenerator<Buffer, void, undefined> {
+  for (let at = 0; at < file.size; at += STEP) yield await file.read(at, Math.min(STEP, file.size - at), signal);
 }
