@@ -121,13 +121,32 @@ export const VERBS: readonly Verb[] = [
       'Reads a backup from whichever store has it whole, compares it with its manifest, and gives it its name only then (mode 0600). `-` writes to standard output; there exit code 13 says that what was written is not whole. `etcdutl snapshot status` and `restore` take the file.\nID may be a plain file (`./snapshot.db.zst`): it is unpacked, and its trailer compared.',
     examples: [
       ['etcd-warden export latest ./snapshot.db', 'for etcdutl snapshot restore'],
-      ['etcd-warden export 20261122 - | ssh host "cat > snapshot.db"', 'to another machine'],
+      ['etcd-warden export 20261122 -', 'to standard output, for a pipe to another machine'],
     ],
     options: [['--force', 'replace a file that exists']],
     shows: ['identity-file'],
     needs: 'stores',
     changes: false,
     load: () => import('./verbs/export.ts'),
+  },
+  {
+    name: 'import',
+    arguments: '<files...>',
+    summary: 'adopt snapshots of etcdctl, kubeadm, RKE2 and k3s',
+    description:
+      'Looks through each file, compares its trailer where it has one, and stores it compressed (and encrypted) with a manifest, like a backup. Files may be plain, .zip as RKE2 and k3s write, .zst or .age; a copy of member/snap/db gets its trailer. What is damaged is refused.\nImported snapshots form a history of their own: no member confirms them, `latest` and the schedule do not count them. Their time is --time, or what the name (RKE2: -<unix time>) or the last change of the file says. Importing the same database again changes nothing.',
+    examples: [
+      ['etcd-warden import ./snapshot.db --cluster prod', 'into the stores of the configured cluster'],
+      ['etcd-warden import /var/lib/rancher/rke2/server/db/snapshots/etcd-snapshot-a --to /var/backups/etcd', 'without a file'],
+    ],
+    options: [
+      ['--time <time>', 'when it was taken; for one file'],
+      ['--label <text>', 'a word or two to find it by'],
+    ],
+    shows: ['recipients', 'identity-file'],
+    needs: 'stores',
+    changes: true,
+    load: () => import('./verbs/import.ts'),
   },
   {
     name: 'hold',
