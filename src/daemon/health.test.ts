@@ -20,6 +20,7 @@ function status(ageMs: number | undefined, part: Partial<ProtectionStatus> = {})
     newestComplete: newest,
     survey: surveyResult(),
     unaccepted: undefined,
+    disagreement: undefined,
     consecutiveFailures: 0,
     lastError: undefined,
     ...part,

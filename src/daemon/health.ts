@@ -60,6 +60,16 @@ function clusterReasons(status: ProtectionStatus, nowMs: number): Reason[] {
       });
     }
   }
+  if (status.disagreement !== undefined) {
+    reasons.push({
+      cluster,
+      code: 'members-disagree',
+      message: `members have different data, so one of them is corrupt: ${status.disagreement.reason}`,
+    });
+  }
+  if (newest?.suspect !== undefined) {
+    reasons.push({ cluster, code: 'newest-suspect', message: `nobody should count on the newest backup ${newest.id}: ${newest.suspect}` });
+  }
   if (unaccepted !== undefined) {
     reasons.push({
       cluster,

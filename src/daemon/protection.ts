@@ -5,13 +5,14 @@
 import type { ClusterConfig } from '../config/types.ts';
 import { asError, WardenError } from '../errors.ts';
 import type { BackupResult, SurveyedBackup, SurveyResult } from '../jobs/types.ts';
+import { windowAt } from '../jobs/proof/window.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Board, Outcome, Submitted } from './board.ts';
 import type { Clock } from './clock.ts';
 import { worksHere, type LeadershipState } from './leadership.ts';
-import { recordBackup, recordFailure, recordPrune, recordSurvey } from './record.ts';
-import { asBackupResult, asSurveyResult, copyFailures, pruneCounts, pruneSkipped } from './results.ts';
+import { recordBackup, recordFailure, recordLaterProofs, recordPrune, recordSurvey } from './record.ts';
+import { asBackupResult, asProveResult, asSurveyResult, copyFailures, pruneCounts, pruneSkipped } from './results.ts';
 import { mayRetry, retryDelayMs } from './retry.ts';
 import { clockIsSet, decide, EMPTY_MEMORY, slotsOf, withoutSlot, type SlotMemory, type Slots } from './slots.ts';
 import type { StateFile } from './state.ts';
@@ -38,6 +39,8 @@ export interface ProtectionStatus {
   readonly newestComplete: SurveyedBackup | undefined;
   readonly survey: SurveyResult | undefined;
   readonly unaccepted: SurveyResult['unaccepted'];
+  /** While members of the cluster have different data. */
+  readonly disagreement: SurveyResult['proof']['disagreement'];
   readonly consecutiveFailures: number;
   readonly lastError:
     | { readonly atMs: number; readonly code: string; readonly message: string; readonly hint: string | undefined }
@@ -82,6 +85,11 @@ export class Protection {
   #newest: SurveyedBackup | undefined;
   #newestComplete: SurveyedBackup | undefined;
   #unaccepted: SurveyResult['unaccepted'];
+  #disagreement: SurveyResult['proof']['disagreement'];
+  /** The same, found beside a backup that was taken before: no manifest tells of it. */
+  #foundLater: SurveyResult['proof']['disagreement'];
+  /** Backups that no member can confirm any more. */
+  readonly #hopeless = new Set<string>();
   #failures = 0;
   #lastError: ProtectionStatus['lastError'];
 
@@ -141,7 +149,8 @@ export class Protection {
     if (this.#stopping.signal.aborted || this.#leadership === undefined) return Infinity;
     const everyMs = this.#choresEveryMs();
     const sinceMs = nowMs - this.#choresAtMs;
-    if (this.#chores === undefined && (this.#surveyDue || sinceMs >= everyMs || sinceMs < 0)) this.#startChores();
+    if (this.#chores === undefined && (this.#surveyDue || sinceMs >= everyMs || sinceMs < 0 || this.#windowHasBegun(nowMs)))
+      this.#startChores();
     if (this.#surveyDue || this.#slots === undefined) return this.#slots === undefined ? this.#choresAtMs + everyMs : Infinity;
 
     const { schedule, catchUpMs } = this.#config.backup;
@@ -183,6 +192,7 @@ export class Protection {
       newestComplete: this.#newestComplete,
       survey: this.#survey,
       unaccepted: this.#unaccepted,
+      disagreement: this.#disagreement,
       consecutiveFailures: this.#failures,
       lastError: this.#lastError,
     };
@@ -322,6 +332,12 @@ export class Protection {
     }
     this.#pruneDue = true;
     this.#newest = { id, timeMs: nowMs - durationMs, revision, plainBytes, storedBytes, suspect };
+    if (result.proof !== undefined || result.disagreement !== undefined) {
+      this.#disagreement = result.disagreement;
+      this.#foundLater = undefined;
+    }
+    if (result.disagreement !== undefined) logger.error({ id, ...result.disagreement }, 'members disagree: one of them is corrupt');
+    if (suspect !== undefined) logger.error({ id, reason: suspect }, 'the backup is suspect');
     if (outcome === 'complete') this.#newestComplete = this.#newest;
     if (result.newGeneration !== undefined) {
       this.#unaccepted = { lineage: result.newGeneration.lineage, clusterId: '' };
@@ -354,6 +370,14 @@ export class Protection {
       });
     this.#chores = chores;
     if (this.#surveyDue) void this.#waitForSurvey();
+  }
+
+  /** Since the last chores, and there is something to prove in it. */
+  #windowHasBegun(nowMs: number): boolean {
+    const { window } = this.#config.proof;
+    if (window === undefined || (this.#survey?.proof.wanting.length ?? 0) === 0) return false;
+    const { open, beganMs = 0 } = windowAt(window, nowMs);
+    return open && this.#choresAtMs < beganMs;
   }
 
   #choresEveryMs(): number {
@@ -394,6 +418,7 @@ export class Protection {
       if (outcome.ok) this.#sweepDueMs = this.#ports.clock.monotonicMs() + SWEEP_EVERY_MS;
       else this.#choreFailed('sweep', outcome.error);
     }
+    await this.#proveNow();
     if (this.#survey?.stores.some((store) => store.missing > 0) !== true) return;
     logger.info({}, 'completing missing copies');
     const outcome = await board.submit({ verb: 'copy', request: { cluster, missing: true } }).done;
@@ -404,18 +429,43 @@ export class Protection {
     await this.#surveyNow();
   }
 
+  /** Asks for the proofs that were not to be had; those that waited for the window only while it is open. */
+  async #proveNow(): Promise<void> {
+    const { name: cluster, proof } = this.#config;
+    const { board, clock, logger, metrics } = this.#ports;
+    const { open } = windowAt(proof.window, clock.now());
+    const wanting =
+      this.#survey?.proof.wanting.filter(({ id, code }) => !this.#hopeless.has(id) && (open || code !== 'stall-too-long')) ?? [];
+    if (!proof.enabled || wanting.length === 0) return;
+    const outcome = await board.submit({ verb: 'prove', request: { cluster } }).done;
+    const result = outcome.ok ? asProveResult(outcome.result) : undefined;
+    if (result === undefined) {
+      this.#choreFailed('prove', outcome.ok ? new WardenError('failed', 'the answer is not understood') : outcome.error);
+      return;
+    }
+    recordLaterProofs(metrics, cluster, result);
+    for (const line of result.lines) {
+      if (line.code === 'revision-compacted') this.#hopeless.add(line.id);
+      if (line.outcome === 'waiting') logger.info({ id: line.id, code: line.code, reason: line.reason }, 'the backup has no proof yet');
+    }
+    this.#foundLater = result.lines.find((line) => line.disagreement !== undefined)?.disagreement ?? this.#foundLater;
+    if (result.lines.some((line) => line.outcome !== 'waiting')) await this.#surveyNow();
+  }
+
   async #surveyNow(): Promise<void> {
     const cluster = this.#config.name;
     const outcome = await this.#ports.board.submit({ verb: 'survey', request: { cluster } }).done;
     // Without a listing the schedule goes on: a backup too many is better than none.
     this.#surveyDue = false;
-    const survey = outcome.ok ? asSurveyResult(outcome.result) : undefined;
+    const listed = outcome.ok ? asSurveyResult(outcome.result) : undefined;
+    const survey = listed && { ...listed, proof: { ...listed.proof, disagreement: listed.proof.disagreement ?? this.#foundLater } };
     if (survey === undefined) {
       this.#choreFailed('survey', outcome.ok ? new WardenError('failed', 'the answer is not understood') : outcome.error);
       return;
     }
     this.#survey = survey;
     this.#unaccepted = survey.unaccepted;
+    this.#disagreement = survey.proof.disagreement;
     // A store that cannot be listed now hides copies that are there: what was known stays known.
     const blind = survey.stores.some((store) => store.error !== undefined);
     this.#newest = blind ? newer(this.#newest, survey.newest) : survey.newest;
@@ -423,7 +473,7 @@ export class Protection {
     recordSurvey(this.#ports.metrics, cluster, survey, this.#newestComplete?.timeMs);
   }
 
-  #choreFailed(verb: 'prune' | 'sweep' | 'copy' | 'survey', error: WardenError): void {
+  #choreFailed(verb: 'prune' | 'prove' | 'sweep' | 'copy' | 'survey', error: WardenError): void {
     if (verb === 'prune') this.#ports.metrics.add('etcd_warden_retention_failures_total', { cluster: this.#config.name, code: error.code });
     if (error.code !== 'interrupted') this.#ports.logger.warn({ verb, error }, 'a chore failed; it will be tried again');
   }

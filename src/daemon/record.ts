@@ -1,5 +1,5 @@
 /** What a finished job does to the metrics. */
-import type { BackupResult, SurveyResult } from '../jobs/types.ts';
+import type { BackupResult, ProveResult, SurveyResult } from '../jobs/types.ts';
 import type { WardenError } from '../errors.ts';
 import { codeLabel, type Metrics } from '../telemetry/metrics.ts';
 import type { PruneCounts } from './results.ts';
@@ -13,9 +13,36 @@ export function recordBackup(metrics: Metrics, cluster: string, result: BackupRe
   metrics.set('etcd_warden_backup_last_revision', { cluster }, Number(result.revision));
   metrics.set('etcd_warden_backup_suspect', { cluster }, result.suspect === undefined ? 0 : 1);
   metrics.set('etcd_warden_backup_consecutive_failures', { cluster }, 0);
+  recordProof(metrics, cluster, result);
   const full = result.stores.some((store) => store.error?.code === 'disk-full');
   metrics.set('etcd_warden_disk_full', { cluster }, full ? 1 : 0);
   if (result.newGeneration !== undefined) metrics.set('etcd_warden_generation_unaccepted', { cluster }, 1);
+}
+
+function recordProof(metrics: Metrics, cluster: string, { proof, unproved, disagreement, stall }: BackupResult): void {
+  if (stall !== undefined) metrics.set('etcd_warden_proof_stall_predicted_seconds', { cluster }, stall.predictedMs / 1000);
+  if (stall?.longestMs !== undefined) metrics.set('etcd_warden_proof_stall_seconds', { cluster }, stall.longestMs / 1000);
+  if (unproved?.code !== 'disabled') metrics.add('etcd_warden_proofs_total', { cluster, outcome: outcomeOf(proof, unproved?.code) });
+  if (proof !== undefined || disagreement !== undefined) recordDisagreement(metrics, cluster, disagreement !== undefined);
+}
+
+/** Each backup that was asked for later counts again; those that still wait do not. */
+export function recordLaterProofs(metrics: Metrics, cluster: string, { lines }: ProveResult): void {
+  for (const { outcome, proof, disagreement } of lines) {
+    if (outcome === 'waiting') continue;
+    metrics.add('etcd_warden_proofs_total', { cluster, outcome: outcome === 'proved' ? 'proved' : 'differs' });
+    if (proof?.tookMs !== undefined) metrics.set('etcd_warden_proof_stall_seconds', { cluster }, proof.tookMs / 1000);
+    if (disagreement !== undefined) recordDisagreement(metrics, cluster, true);
+  }
+}
+
+function recordDisagreement(metrics: Metrics, cluster: string, disagree: boolean): void {
+  metrics.set('etcd_warden_members_disagree', { cluster }, disagree ? 1 : 0);
+}
+
+function outcomeOf(proof: BackupResult['proof'], code: string | undefined): string {
+  if (proof !== undefined) return 'proved';
+  return code === 'differs' || code === 'inconclusive' ? code : 'unproved';
 }
 
 export function recordFailure(metrics: Metrics, cluster: string, error: WardenError, consecutive: number): void {
@@ -44,6 +71,10 @@ export function recordSurvey(metrics: Metrics, cluster: string, survey: SurveyRe
       metrics.set('etcd_warden_backup_last_success_timestamp_seconds', { cluster, store }, newestVerifiedMs / 1000);
   }
   metrics.set('etcd_warden_generation_unaccepted', { cluster }, survey.unaccepted === undefined ? 0 : 1);
+  const { newestProvedMs, wanting, disagreement } = survey.proof;
+  if (newestProvedMs !== undefined) metrics.set('etcd_warden_backup_last_proved_timestamp_seconds', { cluster }, newestProvedMs / 1000);
+  metrics.set('etcd_warden_proofs_wanting', { cluster }, wanting.length);
+  recordDisagreement(metrics, cluster, disagreement !== undefined);
   const { newest } = survey;
   if (newest === undefined) return;
   metrics.set('etcd_warden_backup_bytes', { cluster, kind: 'plain' }, newest.plainBytes);

@@ -1,5 +1,5 @@
 /** What children answer, looked at before anything relies on it: a child may be of another version than the daemon. */
-import type { BackupResult, SurveyResult } from '../jobs/types.ts';
+import type { BackupResult, ProveResult, SurveyResult } from '../jobs/types.ts';
 
 export function asBackupResult(value: unknown): BackupResult | undefined {
   if (!isRecord(value)) return undefined;
@@ -12,7 +12,13 @@ export function asBackupResult(value: unknown): BackupResult | undefined {
 
 export function asSurveyResult(value: unknown): SurveyResult | undefined {
   if (!isRecord(value)) return undefined;
-  return isRecord(value['backups']) && Array.isArray(value['stores']) ? (value as unknown as SurveyResult) : undefined;
+  return isRecord(value['backups']) && Array.isArray(value['stores']) && isRecord(value['proof'])
+    ? (value as unknown as SurveyResult)
+    : undefined;
+}
+
+export function asProveResult(value: unknown): ProveResult | undefined {
+  return isRecord(value) && Array.isArray(value['lines']) && value['lines'].every(isRecord) ? (value as unknown as ProveResult) : undefined;
 }
 
 export interface PruneCounts {

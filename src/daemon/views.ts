@@ -61,6 +61,8 @@ function clusterJson(status: ProtectionStatus, view: ClusterView | undefined): u
         error: error ?? null,
       })) ?? null,
     unaccepted: status.unaccepted ?? null,
+    newestProved: time(survey?.proof.newestProvedMs),
+    disagreement: status.disagreement ?? null,
     consecutiveFailures: status.consecutiveFailures,
     lastError:
       lastError === undefined

@@ -6,10 +6,10 @@ import { pruneCluster, type PruneResult } from './prune.ts';
 import { clusterOf, withStores } from './stores.ts';
 import { sweepStores, type SweepResult } from './sweep.ts';
 import { surveyStores } from './survey.ts';
-import type { BackupResult, JobContext, JobRequest, SurveyResult } from './types.ts';
+import type { BackupResult, JobContext, JobRequest, ProveResult, SurveyResult } from './types.ts';
 import { verifyCopy, type VerifyLine } from './verify.ts';
 
-export type JobResult = BackupResult | PruneResult | SweepResult | SurveyResult | readonly CopyLine[] | readonly VerifyLine[];
+export type JobResult = BackupResult | PruneResult | SweepResult | SurveyResult | ProveResult | readonly CopyLine[] | readonly VerifyLine[];
 
 /** @throws WardenError as the verb does */
 export async function runJob(job: JobRequest, context: JobContext): Promise<JobResult> {
@@ -22,6 +22,11 @@ export async function runJob(job: JobRequest, context: JobContext): Promise<JobR
       return prune(job.request, context);
     case 'copy':
       return copyMissing(job.request.cluster, context);
+    case 'prove': {
+      const cluster = clusterOf(context.config, job.request.cluster);
+      const { proveCluster } = await import('./proof/deferred.ts');
+      return withStores(context.config, cluster.backup.stores, context.logger, (stores) => proveCluster(stores, cluster, context));
+    }
     case 'survey': {
       const cluster = clusterOf(context.config, job.request.cluster);
       return withStores(context.config, cluster.backup.stores, context.logger, (stores) => surveyStores(stores, cluster, context));

@@ -7,6 +7,7 @@ import { WardenError } from '../errors.ts';
 import type { Store } from '../store/types.ts';
 import { catalogCache } from './catalog.ts';
 import { owedTo } from './copy.ts';
+import { proofHistory, provable } from './proof/history.ts';
 import type { JobContext, SurveyedBackup, SurveyResult } from './types.ts';
 
 /** Manifests are immutable, so what was read once is kept in the state folder: a survey then lists, and reads only what is new. */
@@ -51,8 +52,18 @@ export function surveyOf(
           : { error: { code: failed instanceof WardenError ? failed.code : 'failed', message: failed.message } }),
       };
     }),
+    proof: {
+      newestProvedMs: own.findLast((backup) => backup.proof !== undefined)?.timeMs,
+      wanting: provable(catalog, last?.lineage).map(({ id, manifest }) => ({ id, code: manifest.unproved?.code ?? '' })),
+      disagreement: disagreementOf(catalog, last?.lineage),
+    },
     unaccepted: last === undefined || last.accepted ? undefined : { lineage: last.lineage, clusterId: last.clusterId },
   };
+}
+
+function disagreementOf(catalog: Catalog, lineage: string | undefined): SurveyResult['proof']['disagreement'] {
+  const found = proofHistory(catalog, lineage).disagreement;
+  return found === undefined ? undefined : { members: found.members, reason: found.reason };
 }
 
 function isVerified(backup: Backup, store: string): boolean {

@@ -85,6 +85,28 @@ export interface SurveyResult {
   }[];
   /** The newest generation, when nobody has accepted it. */
   readonly unaccepted: { readonly lineage: string; readonly clusterId: string } | undefined;
+  readonly proof: {
+    /** Of the newest backup that members confirmed. */
+    readonly newestProvedMs: number | undefined;
+    /** Backups of this cluster without proof that members may still be asked for, newest first, and why they have none. */
+    readonly wanting: readonly { readonly id: string; readonly code: string }[];
+    /** While members disagree. */
+    readonly disagreement: { readonly members: readonly string[]; readonly reason: string } | undefined;
+  };
+}
+
+/** What came of asking for proofs that were not to be had before. */
+export interface ProveResult {
+  readonly cluster: string;
+  readonly lines: readonly {
+    readonly id: string;
+    readonly outcome: 'proved' | 'suspect' | 'waiting';
+    /** Why there is no proof yet; `revision-compacted` = and never will be. */
+    readonly code?: string;
+    readonly reason?: string;
+    readonly proof?: NonNullable<Manifest['proof']>;
+    readonly disagreement?: NonNullable<Manifest['disagreement']>;
+  }[];
 }
 
 export interface SurveyedBackup {
@@ -102,6 +124,7 @@ export type JobRequest =
   | { readonly verb: 'prune'; readonly request: { readonly cluster: string; readonly dryRun: boolean } }
   | { readonly verb: 'copy'; readonly request: { readonly cluster: string; readonly missing: true } }
   | { readonly verb: 'survey'; readonly request: { readonly cluster: string } }
+  | { readonly verb: 'prove'; readonly request: { readonly cluster: string } }
   | { readonly verb: 'sweep'; readonly request: { readonly cluster: string } }
   | {
       readonly verb: 'verify';

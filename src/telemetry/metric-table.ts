@@ -95,6 +95,34 @@ export const METRICS = {
     labels: ['cluster', 'store'],
   },
   etcd_warden_backup_suspect: { type: 'gauge', help: '1 while the newest backup differs from what the members say.', labels: CLUSTER },
+  etcd_warden_backup_last_proved_timestamp_seconds: {
+    type: 'gauge',
+    help: 'Time of the newest backup whose content a member of the cluster has confirmed by its hash.',
+    labels: CLUSTER,
+  },
+  etcd_warden_proofs_total: {
+    type: 'counter',
+    help: 'Backups that were to be compared with the cluster, by outcome.',
+    labels: ['cluster', 'outcome'],
+    values:
+      'outcome: proved, unproved (no member could be asked, or none in time), inconclusive (different, but nobody can tell for certain), differs (the backup is suspect)',
+  },
+  etcd_warden_proofs_wanting: {
+    type: 'gauge',
+    help: 'Backups without proof for which a member will still be asked.',
+    labels: CLUSTER,
+  },
+  etcd_warden_proof_stall_predicted_seconds: {
+    type: 'gauge',
+    help: 'How long the member asked last, or to be asked, was expected to apply no writes.',
+    labels: CLUSTER,
+  },
+  etcd_warden_proof_stall_seconds: { type: 'gauge', help: 'How long it took to answer.', labels: CLUSTER },
+  etcd_warden_members_disagree: {
+    type: 'gauge',
+    help: '1 while members of the cluster have different data at the same revision, found twice: one of them is corrupt.',
+    labels: CLUSTER,
+  },
   etcd_warden_backups: {
     type: 'gauge',
     help: 'Backups in the catalog by state.',
@@ -122,7 +150,7 @@ export const METRICS = {
     type: 'counter',
     help: 'Jobs by verb and outcome.',
     labels: ['verb', 'outcome'],
-    values: 'verb: backup, prune, copy, sweep, survey, verify; outcome: ok, failed, crashed, stalled, stopped',
+    values: 'verb: backup, prune, prove, copy, sweep, survey, verify; outcome: ok, failed, crashed, stalled, stopped',
   },
   etcd_warden_jobs_running: { type: 'gauge', help: 'Jobs that run now.', labels: [] },
   etcd_warden_jobs_queued: { type: 'gauge', help: 'Jobs that wait for their turn.', labels: [] },

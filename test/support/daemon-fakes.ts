@@ -108,6 +108,7 @@ export function surveyResult(newestMs?: number, part: Partial<SurveyResult> = {}
     newestComplete: newest,
     stores: [{ store: 'local', newestVerifiedMs: newestMs, missing: 0 }],
     unaccepted: undefined,
+    proof: { newestProvedMs: newestMs, wanting: [], disagreement: undefined },
     ...part,
   };
 }

@@ -12,7 +12,7 @@ import type { Head } from '../../mvcc/head.ts';
 import { askByPlan, type Asked } from '../proof/ask.ts';
 import { proofHistory } from '../proof/history.ts';
 import { examinedHash } from '../proof/local.ts';
-import { planProof, type ProofPlan } from '../proof/policy.ts';
+import { labelOf, planProof, type ProofPlan } from '../proof/policy.ts';
 import { freshStatuses, votersOf } from '../proof/statuses.ts';
 import { judge, type Verdict } from '../proof/verdict.ts';
 import { windowAt } from '../proof/window.ts';
@@ -97,13 +97,23 @@ export class BackupProof {
           advance: coordination === undefined ? undefined : (signal) => coordination.advance(signal),
         },
       );
-      return withWarning(verdict, stall);
+      return withWarning({ ...verdict, ...this.#stillDoubted(verdict) }, stall);
     } catch (error) {
       context.signal.throwIfAborted();
       const { code, message } = errorDetails(error);
       context.logger.error({ err: asError(error) }, 'the file could not be compared with the cluster');
       return withWarning({ unproved: { code, reason: message }, warnings: [] }, stall);
     }
+  }
+
+  /** Members that disagreed before and could not be compared now are no better for that; one that has left the cluster is forgotten. */
+  #stillDoubted({ proof, disagreement }: Verdict): Pick<Verdict, 'disagreement'> {
+    const { catalog, lineage, view } = this.#setting;
+    const before = proofHistory(catalog, lineage).disagreement;
+    if (disagreement !== undefined || proof === undefined || before === undefined) return {};
+    const present = new Set(view.members.map((member) => (member.reachable ? labelOf(member.status) : (member.name ?? ''))));
+    const members = before.members.filter((name) => present.has(name) && !proof.members.includes(name));
+    return members.length === 0 ? {} : { disagreement: { members, reason: before.reason } };
   }
 
   async #ask(head: Head, before: Promise<Asking> | undefined): Promise<Asking> {

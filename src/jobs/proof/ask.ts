@@ -12,6 +12,7 @@ const LAG_PATIENCE_MS = 10_000;
 const LAG_POLL_MS = 200;
 /** Data that is not in memory comes thirty times slower than the guess from memory, on a plain disk. */
 const COLD_FACTOR = 30;
+const STILL_EVERY_MS = 10_000;
 const SHORTEST_TIMEOUT_MS = 10_000;
 
 export interface Answer {
@@ -68,6 +69,11 @@ export async function askOne(prover: Prover, revision: bigint, options: AskOptio
     subject: label,
   });
   const client = new MemberClient(options.access, status.endpoint);
+  // To the daemon a job that tells nothing for long has stalled, and nobody can see how far the member is.
+  const still = setInterval(
+    () => progress({ step: 'prove', message: `${label} still hashes its records`, subject: label }),
+    STILL_EVERY_MS,
+  );
   try {
     const hash = await untilApplied(client, revision, timeoutMs, signal);
     if (hash.clusterId !== status.clusterId || hash.memberId !== status.memberId) {
@@ -85,6 +91,7 @@ export async function askOne(prover: Prover, revision: bigint, options: AskOptio
     const failure = { prover, code: code === 'revision-future' ? 'lagging' : code, message };
     return { answers: [], failures: [failure], ended: code === 'timeout' || SAME_EVERYWHERE.has(code) };
   } finally {
+    clearInterval(still);
     client.close();
   }
 }

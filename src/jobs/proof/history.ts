@@ -1,47 +1,50 @@
-/** What the backups in the stores tell about proofs: who was asked when, how long it took, and which members disagree. Pure. */
+/** What the backups in the stores tell about proofs: who was asked when, how long it took, who disagrees, and what has no proof yet. Pure. */
 import type { Backup, Catalog } from '../../catalog/types.ts';
 import type { PastProof } from './policy.ts';
 
 export interface ProofHistory {
   /** Oldest first. */
   readonly proofs: readonly PastProof[];
+  /** The oldest backup of this history. */
   readonly sinceMs: number | undefined;
-  /** Set while members disagree: until each of them was found to agree with a later backup. */
+  /** Set while members disagree, with the backup that told so last. */
   readonly disagreement: { readonly members: readonly string[]; readonly reason: string; readonly id: string } | undefined;
 }
 
-/** Of one history: members of an earlier cluster of the same name say nothing. @param lineage the newest one's when absent */
-export function proofHistory(catalog: Pick<Catalog, 'backups'>, lineage = catalog.backups.at(-1)?.manifest.lineage): ProofHistory {
+/** Of one history: members of an earlier cluster of the same name say nothing. */
+export function proofHistory(catalog: Pick<Catalog, 'backups'>, lineage: string | undefined): ProofHistory {
   const backups = catalog.backups.filter(({ manifest }) => manifest.lineage === lineage);
-  let disagreement: ProofHistory['disagreement'];
-  for (const { id, manifest } of backups) {
-    const agreed = manifest.proof?.members ?? [];
-    const left = disagreement?.members.filter((member) => !agreed.includes(member)) ?? [];
-    if (disagreement !== undefined) disagreement = left.length === 0 ? undefined : { ...disagreement, members: left };
-    if (manifest.disagreement !== undefined) disagreement = { ...manifest.disagreement, id };
-  }
-  return { proofs: backups.flatMap(pastProofs), sinceMs: backups[0]?.timeMs, disagreement };
+  // Doubted members are asked each time, so the newest comparison knows; a backup without one knows nothing.
+  const last = backups.findLast(({ manifest }) => manifest.proof !== undefined || manifest.disagreement !== undefined);
+  const found = last?.manifest.disagreement;
+  const disagreement = last === undefined || found === undefined ? undefined : { ...found, id: last.id };
+  return { proofs: backups.flatMap(pastProof), sinceMs: backups[0]?.timeMs, disagreement };
 }
 
-/** As it was taken, or later. */
-export function isProved({ manifest, copies }: Pick<Backup, 'manifest' | 'copies'>): boolean {
-  return manifest.proof !== undefined || copies.some(({ check }) => check?.proof !== undefined && check.outcome === 'ok');
+function pastProof({ timeMs, manifest, proof }: Backup): PastProof[] {
+  const { disagreement } = manifest;
+  if (proof === undefined && disagreement === undefined) return [];
+  const members = [...(proof?.members ?? []), ...(disagreement?.members ?? [])];
+  return [{ timeMs, members, tookMs: proof?.tookMs, bytes: proof?.bytes }];
 }
 
-function pastProofs({ timeMs, manifest, copies }: Backup): PastProof[] {
-  const { proof, disagreement } = manifest;
-  const later = copies.find(({ check }) => check?.proof !== undefined)?.check;
-  const found: PastProof[] = [];
-  if (proof !== undefined || disagreement !== undefined) {
-    found.push({
-      timeMs,
-      members: [...(proof?.members ?? []), ...(disagreement?.members ?? [])],
-      tookMs: proof?.tookMs,
-      bytes: proof?.bytes,
-    });
-  }
-  if (later?.proof !== undefined) {
-    found.push({ timeMs: Date.parse(later.time), members: later.proof.members, tookMs: later.proof.tookMs, bytes: later.proof.bytes });
-  }
-  return found;
+/** Reasons that no later question can mend. */
+const FOR_GOOD: ReadonlySet<string> = new Set(['disabled', 'damaged', 'differs', 'imported', 'revision-compacted']);
+/** The older, the surer its revision is compacted. */
+const WORTH_ASKING = 3;
+
+/** Backups of the newest history for which a member may still be asked, newest first. */
+export function provable(catalog: Pick<Catalog, 'backups'>, lineage: string | undefined): Backup[] {
+  return catalog.backups
+    .filter(
+      ({ manifest, proof, suspect, copies }) =>
+        manifest.lineage === lineage &&
+        proof === undefined &&
+        suspect === undefined &&
+        manifest.unproved !== undefined &&
+        !FOR_GOOD.has(manifest.unproved.code) &&
+        copies.some((copy) => copy.manifest === 'present' && copy.data === 'present'),
+    )
+    .slice(-WORTH_ASKING)
+    .reverse();
 }
