@@ -53,6 +53,7 @@ export function buildCluster(name: string, entries: Entries, context: BuildConte
     keyPrefix: get<string>('keyPrefix') ?? '',
     dataDir: get<string>('dataDir'),
     backup: buildBackup(entries, context),
+    index: { enabled: get<boolean>('index.enabled') ?? true },
     proof: buildProof(entries),
     encryption: {
       recipients: get<readonly string[]>('encryption.recipients') ?? [],

@@ -227,6 +227,14 @@ export const CLUSTER_OPTIONS: readonly Option[] = [
     argument: 'duration',
   },
   {
+    path: 'index.enabled',
+    format: 'boolean',
+    default: true,
+    doc: 'Build a key index beside each backup after it is published, so that `get`, `keys` and `history` read a few blocks instead of the whole backup.',
+    negated: 'Build no key index beside the backup',
+    flag: 'index',
+  },
+  {
     path: 'proof.enabled',
     format: 'boolean',
     default: true,

@@ -83,6 +83,8 @@ export interface ClusterConfig {
     /** How late a missed slot is still caught up, ms. */
     readonly catchUpMs: number;
   };
+  /** Whether a key index is built beside each backup. */
+  readonly index: { readonly enabled: boolean };
   readonly proof: ProofConfig;
   readonly encryption: {
     /** age recipients (`age1…`); empty = none. */

@@ -34,6 +34,12 @@ export class PageWindow {
     this.#start += length;
   }
 
+  /** Lets the rest pass by: whoever sums the bytes up does that at their end. */
+  async drain(): Promise<void> {
+    this.#start = this.#end = 0;
+    while (!this.#ended) this.#ended = (await this.#source.next()).done === true;
+  }
+
   /** Ends the stream underneath, which may hold a socket. */
   async close(): Promise<void> {
     await this.#source.return?.();

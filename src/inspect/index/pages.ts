@@ -76,6 +76,7 @@ export async function scanPages(stream: AsyncIterable<Buffer>, root: number, opt
         options.onProgress?.(id * meta.pageSize);
       }
     }
+    await window.drain();
   } finally {
     await window.close();
   }
