@@ -12,7 +12,7 @@ import { readFreelist } from './freelist.ts';
 import { disagreement, type Metas } from './meta.ts';
 import { type Entry, leafEntries, type Page } from './page.ts';
 import type { RandomAccess } from './random-access.ts';
-import { damageBelow } from './walk.ts';
+import { damageBelow, type TreeVisitor } from './walk.ts';
 
 const META = 0x04;
 
@@ -24,6 +24,8 @@ export interface CheckOptions {
   readonly onProgress?: ((pages: number, of: number) => void) | undefined;
   /** Each sound leaf in the order of keys; valid until it returns. @param entries makes its entries */
   readonly onLeaf?: ((page: Page, entries: () => readonly Entry[]) => void) | undefined;
+  /** Goes along, and spares the reading of leaves that it knows; those pages are its own to claim. */
+  readonly visitor?: ((claims: Claims) => TreeVisitor) | undefined;
 }
 
 /** @throws WardenError `bolt-damaged` for the first fault, with page, bucket and reason; `not-bolt` */
@@ -67,10 +69,13 @@ async function* damageIn(database: RandomAccess | Bolt, options: CheckOptions): 
       return claims.claim(first, count);
     },
   };
-  const visitor = {
-    leaf(page: Page): void {
+  const along = options.visitor?.(reached);
+  const visitor: TreeVisitor = {
+    ...along,
+    leaf(page, offsets, range) {
       onProgress?.(seen, pages);
       onLeaf?.(page, () => leafEntries(page));
+      along?.leaf?.(page, offsets, range);
     },
   };
   for await (const damage of damageBelow(rootTree(file, meta), visitor, { claims: reached, buckets: true, signal })) {

@@ -183,7 +183,14 @@ function isOfTheFile(error: unknown): error is WardenError {
   return error instanceof WardenError && OF_THE_FILE.has(error.code);
 }
 
-const OF_THE_FILE: ReadonlySet<string> = new Set(['snapshot-wrong-length', 'not-bolt', 'not-etcd', 'bolt-damaged', 'verification-failed']);
+const OF_THE_FILE: ReadonlySet<string> = new Set([
+  'snapshot-wrong-length',
+  'not-bolt',
+  'not-etcd',
+  'bolt-damaged',
+  'history-broken',
+  'verification-failed',
+]);
 
 /** The true revision is in the file and nowhere else: the header of a response tells what was current when it was sent. */
 async function headOf(archive: OpenArchive, signal: AbortSignal): Promise<Head> {

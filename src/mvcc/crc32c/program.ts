@@ -59,7 +59,8 @@ const TABLE_BYTES = 1024;
 const OPERATORS_AT = SLICES_AT + 8 * TABLE_BYTES;
 const OPERATOR_BYTES = 4 * TABLE_BYTES;
 const SUMS_AT = OPERATORS_AT + MAX_ROUNDS * OPERATOR_BYTES;
-const DATA_AT = 0x50000;
+/** Where data may lie. */
+export const DATA_AT = 0x50000;
 const PAGE = 0x10000;
 
 /** Bytes that fit into the memory at once. */
@@ -76,18 +77,38 @@ export type Update = (state: number, bytes: Uint8Array) => number;
 
 /** Compiles it: some milliseconds. */
 export function createUpdate(): Update {
-  const bytes = encodeModule([lanes(), combine(), bytewise(), update()], (DATA_AT + CAPACITY) / PAGE, { update: UPDATE_FUNCTION });
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes));
-  const { memory, update: run } = exports as {
-    memory: { buffer: ArrayBuffer };
-    update: (at: number, length: number, state: number) => number;
-  };
-  fillTables(new Uint32Array(memory.buffer, 0, SUMS_AT / 4));
-  const data = new Uint8Array(memory.buffer, DATA_AT, CAPACITY);
+  const program = createProgram();
+  const data = new Uint8Array(program.memory.buffer, DATA_AT, CAPACITY);
   return (state, piece) => {
     data.set(piece);
-    return run(DATA_AT, piece.length, state) >>> 0;
+    return program.run(DATA_AT, piece.length, state) >>> 0;
   };
+}
+
+/** The program with its memory, for bytes that are laid there anyway and need no copy for each sum. */
+export interface Program {
+  /** Bytes from {@link DATA_AT} on are free; may be grown. */
+  readonly memory: WebAssembly.Memory;
+  /** The raw state after `length` bytes at `at`, as a signed number. */
+  readonly run: (at: number, length: number, state: number) => number;
+}
+
+export function createProgram(): Program {
+  made ??= make();
+  const { exports } = new WebAssembly.Instance(made.module);
+  const { memory, update: run } = exports as { memory: WebAssembly.Memory; update: Program['run'] };
+  new Uint32Array(memory.buffer).set(made.tables);
+  return { memory, run };
+}
+
+/** What every program shares, made once: its code, and the beginning of its memory. */
+let made: { readonly module: WebAssembly.Module; readonly tables: Uint32Array } | undefined;
+
+function make(): NonNullable<typeof made> {
+  const tables = new Uint32Array(SUMS_AT / 4);
+  fillTables(tables);
+  const program = encodeModule([lanes(), combine(), bytewise(), update()], (DATA_AT + CAPACITY) / PAGE, { update: UPDATE_FUNCTION });
+  return { module: new WebAssembly.Module(program), tables };
 }
 
 function fillTables(words: Uint32Array): void {

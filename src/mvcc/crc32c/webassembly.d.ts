@@ -4,6 +4,11 @@ declare namespace WebAssembly {
   class Module {
     constructor(bytes: Uint8Array<ArrayBuffer>);
   }
+  interface Memory {
+    readonly buffer: ArrayBuffer;
+    /** By so many times 64 KiB; `buffer` is another one then. */
+    grow(pages: number): number;
+  }
   class Instance {
     constructor(module: Module);
     readonly exports: Readonly<Record<string, unknown>>;

@@ -1,78 +1,156 @@
-/** The proof of a snapshot, contract in types.ts. */
-import { createCRC32 } from 'hash-wasm';
-import { openBolt, type Bucket } from '../../boltdb/bolt.ts';
+/** The proof of a snapshot: the pass in file order, then the tree, then what became of each key. The contract is in types.ts. */
+import { openBolt, type Bolt } from '../../boltdb/bolt.ts';
 import type { RandomAccess } from '../../boltdb/random-access.ts';
-import { WardenError } from '../../errors.ts';
-import { readHead } from '../head.ts';
-import { parseRevision } from '../revision.ts';
+import { checkContinuity } from '../continuity.ts';
+import { readHead, type Head } from '../head.ts';
+import { recordsOf } from '../records.ts';
+import { mainOf, subOf } from '../revision.ts';
 import type { Scratch } from '../scratch.ts';
+import { type Changes, foldChanges } from './changes.ts';
+import { examineByWalk } from './generic.ts';
+import { sumLeaves } from './hash.ts';
+import { LeafReader } from './leaf.ts';
+import { Records } from './records.ts';
+import { Scan } from './scan.ts';
+import { leavesInOrder, withBranches } from './tree.ts';
 import type { Examination, Examined } from './types.ts';
+
+/**
+ * With more changes since the last compaction than these, what became of each key is worked out only when a hash needs it: a store that never compacts has
+ * all its records there, and the number of its keys follows from creations and deletions.
+ */
+const EAGER_RECORDS = 2 ** 20;
 
 export interface ExaminationOptions {
   readonly scratch: Scratch;
   /** Of the digests of keys; another one is a second opinion. Random when absent. */
   readonly seed?: number | undefined;
+  /** For tests: bytes of what is kept of records that stay in memory, and EAGER_RECORDS. */
+  readonly heldBytes?: number | undefined;
+  readonly eagerRecords?: number | undefined;
 }
 
-export async function createExamination(_options: ExaminationOptions): Promise<Examination> {
-  return { write: () => undefined, finish: (file, signal) => examine(file, signal), close: () => Promise.resolve() };
-}
-
-async function examine(file: RandomAccess, signal: AbortSignal): Promise<Examined> {
-  const db = await openBolt(file, signal);
-  const head = await readHead(db, signal);
-  const records = await db.bucket('key', signal);
-  if (records === undefined) throw new WardenError('not-etcd', 'not a database of etcd: it has no bucket key');
-  for (const name of await db.bucketNames(signal)) {
-    const bucket = await db.bucket(name, signal);
-    if (name !== 'key' && bucket !== undefined) for await (const _ of bucket.entries(signal)) signal.throwIfAborted();
-  }
-  const last = await lastChanges(records, signal);
-  const live = new Set([...last.values()].filter((place) => !place.endsWith('t')));
-  return {
-    head,
-    keyCount: live.size,
-    recordCount: await countOf(records, signal),
-    async hashKv(compactRevision, inner) {
-      const hash = await createCRC32(0x82f63b78);
-      hash.update('key');
-      for await (const { key, value } of records.entries(inner)) {
-        const revision = parseRevision(key);
-        const old = (revision?.main ?? 0n) <= compactRevision;
-        if (old && ((live.size > 0 && !live.has(key.toString('latin1'))) || revision?.tombstone === true)) continue;
-        hash.update(key);
-        hash.update(value);
+export function createExamination(options: ExaminationOptions): Promise<Examination> {
+  const { scratch, seed = 0, eagerRecords = EAGER_RECORDS } = options;
+  const records = new Records(scratch, options.heldBytes);
+  const reader = new LeafReader(seed);
+  const scan = new Scan(records, reader);
+  return Promise.resolve({
+    write: (bytes) => scan.write(bytes),
+    async finish(file, signal) {
+      try {
+        return await new Finish(scan, reader, { scratch, seed, eagerRecords, signal }).run(withBranches(file, scan));
+      } finally {
+        scan.end();
       }
-      return Number.parseInt(hash.digest('hex'), 16);
     },
-  };
+    close: () => records.close(),
+  });
 }
 
-async function lastChanges(records: Bucket, signal: AbortSignal): Promise<Map<string, string>> {
-  const last = new Map<string, string>();
-  for await (const { key, value } of records.entries(signal)) {
-    if (parseRevision(key) === undefined) throw new WardenError('not-etcd', `a record is not a revision: ${key.toString('hex')}`);
-    last.set(keyOf(value), key.toString('latin1'));
+interface FinishOptions {
+  readonly scratch: Scratch;
+  readonly seed: number;
+  readonly eagerRecords: number;
+  readonly signal: AbortSignal;
+}
+
+class Finish {
+  readonly #scan: Scan;
+  readonly #reader: LeafReader;
+  readonly #options: FinishOptions;
+  #order: Uint32Array = new Uint32Array(0);
+  #changes: Promise<Changes> | undefined;
+
+  constructor(scan: Scan, reader: LeafReader, options: FinishOptions) {
+    this.#scan = scan;
+    this.#reader = reader;
+    this.#options = options;
   }
-  return last;
-}
 
-function keyOf(value: Buffer): string {
-  if (value.length === 0) return '';
-  let length = 0;
-  let at = 1;
-  for (let shift = 0; at < value.length; shift += 7) {
-    const byte = value[at++]!;
-    length |= (byte & 0x7f) << shift;
-    if (byte < 0x80) break;
+  async run(file: RandomAccess): Promise<Examined> {
+    const { signal } = this.#options;
+    const db = await openBolt(file, signal);
+    const head = await readHead(db, signal);
+    this.#order = await leavesInOrder(db, this.#scan, this.#reader, signal);
+    if (head.revision > BigInt(Number.MAX_SAFE_INTEGER)) return await examineByWalk(db, head, this.#options);
+    await this.#scan.records.settle();
+    const [floor, compactRevision] = [Number(head.compactionFinished), Number(head.compactRevision)];
+    const recordCount = this.#sum((leaf) => this.#scan.leaves.size(leaf));
+    if (!(await this.#gapless(db, compactRevision))) return await this.#secondOpinion(db, head);
+    const inHistory = this.#sum((leaf) => (this.#scan.leaves.lastMain(leaf) > floor ? this.#scan.leaves.size(leaf) : 0));
+    let keyCount: number;
+    if (inHistory <= this.#options.eagerRecords || compactRevision > 0) {
+      const changes = await this.#fold(head, signal);
+      if (changes.broken) return await this.#secondOpinion(db, head);
+      keyCount = changes.living;
+    } else keyCount = this.#sum((leaf) => this.#scan.leaves.creations(leaf) - this.#scan.leaves.tombstones(leaf));
+    return { head, keyCount, recordCount, hashKv: (compacted, inner) => this.#hashKv(head, compacted, inner) };
   }
-  if (value[0] !== 0x0a || at + length > value.length)
-    throw new WardenError('not-etcd', `a record is no KeyValue: ${value.toString('hex', 0, 32)}`);
-  return value.toString('latin1', at, at + length);
-}
 
-async function countOf(records: Bucket, signal: AbortSignal): Promise<number> {
-  let count = 0;
-  for await (const _ of records.entries(signal)) count += 1;
-  return count;
+  /** Something does not fit: the walk over all records says what. If it finds nothing, two keys share a digest, and its figures count. */
+  async #secondOpinion(db: Bolt, head: Head): Promise<Examined> {
+    await checkContinuity(await recordsOf(db, this.#options.signal), head.compactRevision, this.#options);
+    return await examineByWalk(db, head, { ...this.#options, seed: this.#options.seed ^ 0x5bd1e995 });
+  }
+
+  /** Above the compact revision no revision and no change of one is missing. */
+  async #gapless(db: Bolt, compactRevision: number): Promise<boolean> {
+    const { leaves } = this.#scan;
+    // An empty store is at revision 1: the first write ever is revision 2.
+    let [main, sub] = [Math.max(1, compactRevision), Infinity];
+    for (const leaf of this.#order) {
+      if (leaves.lastMain(leaf) <= compactRevision) continue;
+      if (leaves.raised(leaf)) return false;
+      const first = leaves.first(leaf);
+      if (first.main <= compactRevision) {
+        // The one leaf with records on both sides.
+        const lastMain = leaves.lastMain(leaf);
+        const source = await recordsOf(db, this.#options.signal);
+        above: for await (const batch of source.records({ from: BigInt(compactRevision) + 1n, signal: this.#options.signal })) {
+          for (const { key } of batch) {
+            const [nextMain, nextSub] = [Number(mainOf(key)), Number(subOf(key))];
+            if (nextMain > lastMain) break above;
+            if (nextSub === 0 ? nextMain !== main + 1 : nextMain !== main || nextSub !== sub + 1) return false;
+            [main, sub] = [nextMain, nextSub];
+          }
+          if (main === lastMain) break;
+        }
+      } else {
+        if (!leaves.gapless(leaf) || (first.sub === 0 ? first.main !== main + 1 : first.main !== main || first.sub !== sub + 1))
+          return false;
+      }
+      ({ main, sub } = leaves.last(leaf));
+    }
+    return true;
+  }
+
+  #fold(head: Head, signal: AbortSignal): Promise<Changes> {
+    const { leaves, records } = this.#scan;
+    this.#changes ??= foldChanges({
+      leaves,
+      records,
+      order: this.#order,
+      floor: Number(head.compactionFinished),
+      compactRevision: Number(head.compactRevision),
+      scratch: this.#options.scratch,
+      signal,
+    });
+    this.#changes.catch(() => (this.#changes = undefined)); // it was interrupted, and may be asked again
+    return this.#changes;
+  }
+
+  async #hashKv(head: Head, compactRevision: bigint, signal: AbortSignal): Promise<number> {
+    const compacted = Number(compactRevision);
+    const { leaves, records } = this.#scan;
+    const filtered = compacted > 0 && this.#order.some((leaf) => leaves.firstMain(leaf) <= compacted);
+    const changes = filtered ? await this.#fold(head, signal) : undefined;
+    return await sumLeaves({ leaves, records, order: this.#order, compacted, changes, signal });
+  }
+
+  #sum(of: (leaf: number) => number): number {
+    let sum = 0;
+    for (const leaf of this.#order) sum += of(leaf);
+    return sum;
+  }
 }

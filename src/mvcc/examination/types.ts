@@ -11,7 +11,7 @@ export interface Examination {
   write(bytes: Buffer): void;
   /**
    * After the last byte. `file` reads the same plain bytes.
-   * @throws WardenError `not-bolt`, `not-etcd`, `bolt-damaged` with page, bucket and reason of the first fault
+   * @throws WardenError `not-bolt`, `bolt-damaged` with page, bucket and reason of the first fault, `not-etcd`, `history-broken`
    */
   finish(file: RandomAccess, signal: AbortSignal): Promise<Examined>;
   /** Gives back what it holds, whatever came before; what `finish` returned is of no use after it. */

@@ -1,0 +1,154 @@
+/**
+ * What became of each key, from the words that were kept of every record: which records are the last change of a key that lives, and whether the changes
+ * above the compact revision follow from each other. A finished compaction leaves at most one record of a key at or below its revision, so only keys that
+ * changed above it need be remembered.
+ */
+import { createKeyFold, type KeyFold } from '../key-fold.ts';
+import type { Scratch } from '../scratch.ts';
+import { RECORD, RECORD_WORDS, TOMBSTONE_BIT } from './leaf.ts';
+import type { Leaves } from './leaves.ts';
+import type { Records } from './records.ts';
+
+/** Tables of keys beyond this go to a scratch file: 300 000 keys that changed since the last compaction. */
+const FOLD_BYTES = 24 * 2 ** 20;
+
+/** Numbers per key: its last record above the floor (counted from 1, negative for a deletion), what that says, what the first says. */
+const LAST = 0;
+const LAST_VERSION = 1;
+const LAST_CREATED = 2;
+const FIRST_VERSION = 3;
+const FIRST_CREATED = 4;
+const FIRST_CHECKED = 5;
+const BASE_SEEN = 6;
+const COLUMNS = 7;
+
+/** Stands for the version of a deletion. */
+const DELETED = -1;
+
+export interface ChangesInput {
+  readonly leaves: Leaves;
+  readonly records: Records;
+  /** The leaves of the tree, in the order of keys. */
+  readonly order: Uint32Array;
+  /** At most one record of each key is at or below it: the last finished compaction. */
+  readonly floor: number;
+  /** History is complete above it. */
+  readonly compactRevision: number;
+  readonly scratch: Scratch;
+  readonly signal: AbortSignal;
+}
+
+export interface Changes {
+  /** Whether a record is the last change of a key that lives. */
+  survives(record: number): boolean;
+  /** How many do. */
+  readonly living: number;
+  /** A change does not follow from those before it; which one, and why, is continuity.ts's to say. */
+  readonly broken: boolean;
+}
+
+export async function foldChanges(input: ChangesInput): Promise<Changes> {
+  const { leaves, records, order, floor, compactRevision, signal } = input;
+  const surviving = new Uint8Array(Math.ceil(records.count / 8));
+  let living = 0;
+  let broken = false;
+  function survivor(record: number): void {
+    living += 1;
+    surviving[record >>> 3]! |= 1 << (record & 7);
+  }
+
+  // A row: its record counted from 1, negative for one at or below the floor; its version; its creation, and by a half whether it must follow the one before.
+  const fold = createKeyFold(
+    {
+      columns: COLUMNS,
+      apply(table, high, low, number, version, created) {
+        if (number < 0) {
+          const slot = table.find(high, low);
+          if (slot === -1) {
+            if (version !== DELETED) survivor(-number - 1);
+            return;
+          }
+          const at = slot * COLUMNS;
+          table.values[at + BASE_SEEN] = 1;
+          const { values } = table;
+          if (values[at + FIRST_CHECKED] === 1 && !follows(values[at + FIRST_VERSION]!, values[at + FIRST_CREATED]!, version, created))
+            broken = true;
+          return;
+        }
+        const at = table.claim(high, low) * COLUMNS;
+        const { values } = table;
+        const checked = created % 1 !== 0;
+        const whole = Math.floor(created);
+        if (values[at + LAST] === 0) {
+          values[at + FIRST_VERSION] = version;
+          values[at + FIRST_CREATED] = whole;
+          values[at + FIRST_CHECKED] = checked ? 1 : 0;
+        } else if (checked && !follows(version, whole, values[at + LAST_VERSION]!, values[at + LAST_CREATED]!)) broken = true;
+        values[at + LAST] = version === DELETED ? -number : number;
+        values[at + LAST_VERSION] = version;
+        values[at + LAST_CREATED] = whole;
+      },
+      finish({ values, slots }) {
+        for (let at = 0; at < slots * COLUMNS; at += COLUMNS) {
+          if (values[at + LAST] === 0) continue;
+          if (values[at + LAST]! > 0) survivor(values[at + LAST]! - 1);
+          // Nothing below: only a creation can come first.
+          if (values[at + FIRST_CHECKED] === 1 && values[at + BASE_SEEN] === 0 && values[at + FIRST_VERSION] !== 1) broken = true;
+        }
+      },
+    },
+    { scratch: input.scratch, limitBytes: FOLD_BYTES },
+  );
+
+  async function push(wanted: (main: number) => boolean, sign: 1 | -1): Promise<void> {
+    for (const leaf of order) {
+      if (sign === 1 ? leaves.lastMain(leaf) <= floor : leaves.firstMain(leaf) > floor) continue;
+      const first = leaves.record(leaf);
+      const end = first + leaves.size(leaf);
+      for (let record = first; record < end;) {
+        const chunk = records.held(record) ?? (await records.chunkAt(record));
+        const last = Math.min(end, chunk.first + chunk.words.length / RECORD_WORDS);
+        for (; record < last; record += 1)
+          pushRecord(fold, chunk.words, (record - chunk.first) * RECORD_WORDS, record, wanted, sign, compactRevision);
+      }
+      if (fold.spilled || (leaf & 0xff) === 0) {
+        signal.throwIfAborted();
+        await fold.settle();
+      }
+    }
+    await fold.settle();
+  }
+
+  try {
+    await push((main) => main > floor, 1);
+    await push((main) => main <= floor, -1);
+    await fold.finish();
+  } finally {
+    await fold.close();
+  }
+  return { survives: (record) => (surviving[record >>> 3]! & (1 << (record & 7))) !== 0, living, broken };
+}
+
+function pushRecord(
+  fold: KeyFold,
+  words: Uint32Array,
+  at: number,
+  record: number,
+  wanted: (main: number) => boolean,
+  sign: 1 | -1,
+  compactRevision: number,
+): void {
+  const mainHigh = words[at + RECORD.mainHigh]!;
+  const main = (mainHigh & ~TOMBSTONE_BIT) * 2 ** 32 + words[at + RECORD.mainLow]!;
+  if (!wanted(main)) return;
+  const version = (mainHigh & TOMBSTONE_BIT) === 0 ? words[at + RECORD.version]! : DELETED;
+  const created = words[at + RECORD.created]! + (main > compactRevision ? 0.5 : 0);
+  fold.push(words[at + RECORD.high]!, words[at + RECORD.low]!, sign * (record + 1), version, created);
+}
+
+/** Whether a change may come right after another of the same key. Versions and creations are compared by their lowest 32 bits, which is all that is kept. */
+function follows(version: number, created: number, before: number, createdBefore: number): boolean {
+  if (version === DELETED) return before !== DELETED;
+  if (version === 1) return before === DELETED;
+  return before !== DELETED && version === (before + 1) % 2 ** 32 && created === createdBefore;
+}

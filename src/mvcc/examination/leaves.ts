@@ -1,0 +1,146 @@
+/** The sums of all leaves that were seen, in typed arrays that grow with them: about 50 bytes for each, 13 MiB for a GiB of small records. */
+import type { LeafReader } from './leaf.ts';
+
+const CHUNK = 4096;
+
+const FIRST_TOMBSTONE = 1;
+const LAST_TOMBSTONE = 2;
+const GAPLESS = 4;
+const RAISED = 8;
+
+/** A revision key as numbers, in the order of their bytes. */
+export interface Bound {
+  readonly main: number;
+  readonly sub: number;
+  readonly tombstone: boolean;
+}
+
+interface Chunk {
+  readonly mains: Float64Array;
+  readonly words: Uint32Array;
+}
+
+/** Of a leaf, in `words`. */
+const WORD = { page: 0, pages: 1, counts: 2, creations: 3, firstSub: 4, lastSub: 5, crc: 6, length: 7, record: 8, flags: 9 } as const;
+const WORDS = 10;
+
+export class Leaves {
+  count = 0;
+  readonly #chunks: Chunk[] = [];
+
+  /** @param pages how many it takes up @param record number of its first record @returns its number here */
+  add(page: number, pages: number, leaf: LeafReader, record: number): number {
+    const index = this.count;
+    if (index % CHUNK === 0) this.#chunks.push({ mains: new Float64Array(2 * CHUNK), words: new Uint32Array(WORDS * CHUNK) });
+    const { mains, words } = this.#chunkOf(index);
+    const at = (index % CHUNK) * WORDS;
+    mains[(index % CHUNK) * 2] = leaf.firstMain;
+    mains[(index % CHUNK) * 2 + 1] = leaf.lastMain;
+    words[at + WORD.page] = page;
+    words[at + WORD.pages] = pages;
+    words[at + WORD.counts] = leaf.count | (leaf.tombstones << 16);
+    words[at + WORD.creations] = leaf.creations;
+    words[at + WORD.firstSub] = leaf.firstSub;
+    words[at + WORD.lastSub] = leaf.lastSub;
+    words[at + WORD.crc] = leaf.crc;
+    words[at + WORD.length] = leaf.length;
+    words[at + WORD.record] = record;
+    words[at + WORD.flags] =
+      (leaf.firstTombstone ? FIRST_TOMBSTONE : 0) |
+      (leaf.lastTombstone ? LAST_TOMBSTONE : 0) |
+      (leaf.gapless ? GAPLESS : 0) |
+      (leaf.raised ? RAISED : 0);
+    this.count = index + 1;
+    return index;
+  }
+
+  /** The leaf at a page, among the first `among`, which were added in the order of their pages; -1 when there is none. */
+  find(page: number, among: number): number {
+    let low = 0;
+    let high = among;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.page(middle) < page) low = middle + 1;
+      else high = middle;
+    }
+    return low < among && this.page(low) === page ? low : -1;
+  }
+
+  page(leaf: number): number {
+    return this.#word(leaf, WORD.page);
+  }
+
+  pages(leaf: number): number {
+    return this.#word(leaf, WORD.pages);
+  }
+
+  /** Records. */
+  size(leaf: number): number {
+    return this.#word(leaf, WORD.counts) & 0xffff;
+  }
+
+  tombstones(leaf: number): number {
+    return this.#word(leaf, WORD.counts) >>> 16;
+  }
+
+  creations(leaf: number): number {
+    return this.#word(leaf, WORD.creations);
+  }
+
+  crc(leaf: number): number {
+    return this.#word(leaf, WORD.crc);
+  }
+
+  length(leaf: number): number {
+    return this.#word(leaf, WORD.length);
+  }
+
+  record(leaf: number): number {
+    return this.#word(leaf, WORD.record);
+  }
+
+  firstMain(leaf: number): number {
+    return this.#chunkOf(leaf).mains[(leaf % CHUNK) * 2]!;
+  }
+
+  lastMain(leaf: number): number {
+    return this.#chunkOf(leaf).mains[(leaf % CHUNK) * 2 + 1]!;
+  }
+
+  first(leaf: number): Bound {
+    return {
+      main: this.firstMain(leaf),
+      sub: this.#word(leaf, WORD.firstSub),
+      tombstone: (this.#word(leaf, WORD.flags) & FIRST_TOMBSTONE) !== 0,
+    };
+  }
+
+  last(leaf: number): Bound {
+    return {
+      main: this.lastMain(leaf),
+      sub: this.#word(leaf, WORD.lastSub),
+      tombstone: (this.#word(leaf, WORD.flags) & LAST_TOMBSTONE) !== 0,
+    };
+  }
+
+  gapless(leaf: number): boolean {
+    return (this.#word(leaf, WORD.flags) & GAPLESS) !== 0;
+  }
+
+  raised(leaf: number): boolean {
+    return (this.#word(leaf, WORD.flags) & RAISED) !== 0;
+  }
+
+  #word(leaf: number, word: number): number {
+    return this.#chunkOf(leaf).words[(leaf % CHUNK) * WORDS + word]!;
+  }
+
+  #chunkOf(leaf: number): Chunk {
+    return this.#chunks[Math.floor(leaf / CHUNK)]!;
+  }
+}
+
+/** Negative when `a` comes first. */
+export function compareBounds(a: Bound, b: Bound): number {
+  return a.main - b.main || a.sub - b.sub || Number(a.tombstone) - Number(b.tombstone);
+}

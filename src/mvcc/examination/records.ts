@@ -1,0 +1,138 @@
+/**
+ * What is kept of every record, in the order of the file: more than memory should hold for millions of them, so all but the first go to a scratch
+ * file. Reading comes after all writing.
+ */
+import { asError } from '../../errors.ts';
+import type { Scratch, ScratchFile } from '../scratch.ts';
+import { RECORD_WORDS } from './leaf.ts';
+
+/** Records that are written, and read, at once: 256 KiB. */
+const CHUNK_RECORDS = 8192;
+const CHUNK_WORDS = CHUNK_RECORDS * RECORD_WORDS;
+const CHUNK_BYTES = CHUNK_WORDS * 4;
+/** Half a million records; more than twice those of a database of 2 GiB with values of 10 KiB. */
+const HELD_BYTES = 16 * 2 ** 20;
+
+export class Records {
+  /** How many there are. */
+  count = 0;
+  readonly #scratch: Scratch;
+  readonly #held: Uint32Array[] = [];
+  readonly #heldChunks: number;
+  #file: ScratchFile | undefined;
+  #chunk: Uint32Array = new Uint32Array(0);
+  /** Words used of the chunk. */
+  #used = 0;
+  #spare: Uint32Array[] = [];
+  #writing: Promise<void> = Promise.resolve();
+  #failure: Error | undefined;
+  /** What `held` returned last: records lie beside each other more often than not. */
+  #view: { readonly words: Uint32Array; readonly first: number } | undefined;
+  /** The chunk of the file that was read last. */
+  #cached: { readonly index: number; readonly words: Uint32Array } | undefined;
+
+  constructor(scratch: Scratch, heldBytes: number = HELD_BYTES) {
+    this.#scratch = scratch;
+    this.#heldChunks = Math.max(1, Math.floor(heldBytes / CHUNK_BYTES));
+  }
+
+  /** @param words of `count` records */
+  add(words: Uint32Array, count: number): void {
+    const total = count * RECORD_WORDS;
+    for (let from = 0; from < total;) {
+      if (this.#used === this.#chunk.length) this.#nextChunk();
+      const taken = Math.min(total - from, this.#chunk.length - this.#used);
+      if (from === 0 && taken === total && taken < 128) for (let i = 0; i < taken; i += 1) this.#chunk[this.#used + i] = words[i]!;
+      else this.#chunk.set(words.subarray(from, from + taken), this.#used);
+      this.#used += taken;
+      from += taken;
+    }
+    this.count += count;
+  }
+
+  /** To be awaited before anything is read. @throws WardenError of the scratch file */
+  async settle(): Promise<void> {
+    await this.#writing;
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** The same as `chunkAt` where nothing has to be read; undefined elsewhere. */
+  held(record: number): { readonly words: Uint32Array; readonly first: number } | undefined {
+    const index = Math.floor(record / CHUNK_RECORDS);
+    if (this.#view?.first === index * CHUNK_RECORDS) return this.#view;
+    const words = this.#held[index];
+    return words === undefined ? undefined : (this.#view = { words, first: index * CHUNK_RECORDS });
+  }
+
+  /** Of the chunk that holds a record: its words, and the place of the record in them. Views that are valid until the next read of another chunk. */
+  async chunkAt(record: number): Promise<{ readonly words: Uint32Array; readonly first: number }> {
+    const index = Math.floor(record / CHUNK_RECORDS);
+    return { words: await this.#wordsOf(index), first: index * CHUNK_RECORDS };
+  }
+
+  /** A copy of the words of `count` records. */
+  async read(first: number, count: number): Promise<Uint32Array> {
+    const words = new Uint32Array(count * RECORD_WORDS);
+    for (let done = 0; done < count;) {
+      const chunk = await this.chunkAt(first + done);
+      const from = first + done - chunk.first;
+      const taken = Math.min(count - done, CHUNK_RECORDS - from);
+      words.set(chunk.words.subarray(from * RECORD_WORDS, (from + taken) * RECORD_WORDS), done * RECORD_WORDS);
+      done += taken;
+    }
+    return words;
+  }
+
+  async close(): Promise<void> {
+    await this.#writing;
+    await this.#file?.close();
+    this.#file = undefined;
+    this.#held.length = 0;
+    this.#spare = [];
+    this.#cached = undefined;
+    this.#view = undefined;
+    this.#chunk = new Uint32Array(0);
+    this.#used = 0;
+  }
+
+  #nextChunk(): void {
+    if (this.#held.length < this.#heldChunks) {
+      this.#chunk = new Uint32Array(CHUNK_WORDS);
+      this.#held.push(this.#chunk);
+    } else {
+      // The first chunk beyond what is held is written when it is full, while the next one fills.
+      if (this.#chunk !== this.#held.at(-1)) this.#spill(this.#chunk);
+      this.#chunk = this.#spare.pop() ?? new Uint32Array(CHUNK_WORDS);
+    }
+    this.#used = 0;
+  }
+
+  #spill(chunk: Uint32Array): void {
+    this.#writing = this.#writing.then(async () => {
+      if (this.#failure !== undefined) return;
+      try {
+        this.#file ??= await this.#scratch.create();
+        await this.#file.append(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
+      } catch (error) {
+        this.#failure = asError(error);
+      }
+      this.#spare.push(chunk);
+    });
+  }
+
+  async #wordsOf(index: number): Promise<Uint32Array> {
+    const held = this.#held[index];
+    if (held !== undefined) return held;
+    // The last chunk is never written: nothing came after it.
+    if (index === Math.floor((this.count - 1) / CHUNK_RECORDS)) return this.#chunk;
+    if (this.#cached?.index === index) return this.#cached.words;
+    const bytes = await this.#file!.read((index - this.#heldChunks) * CHUNK_BYTES, CHUNK_BYTES);
+    // A buffer of its own, but nothing says that it begins at a multiple of four.
+    const words =
+      bytes.byteOffset % 4 === 0
+        ? new Uint32Array(bytes.buffer, bytes.byteOffset, CHUNK_WORDS)
+        : new Uint32Array(Uint8Array.from(bytes).buffer);
+    this.#cached = { index, words };
+    return words;
+  }
+}

@@ -1,0 +1,112 @@
+/** From pages as they lie in the file to leaves in the order of keys: the tree is walked by its branches, and a leaf that the pass has summed up is not read again. */
+import type { Bolt } from '../../boltdb/bolt.ts';
+import { check } from '../../boltdb/check.ts';
+import type { Claims } from '../../boltdb/claims.ts';
+import type { KeyRange } from '../../boltdb/key-range.ts';
+import { ELEMENT_LENGTH, HEADER_LENGTH, type Page } from '../../boltdb/page.ts';
+import type { RandomAccess } from '../../boltdb/random-access.ts';
+import type { TreeVisitor } from '../../boltdb/walk.ts';
+import { updateCrc32c } from '../crc32c/crc32c.ts';
+import { notEtcd } from '../errors.ts';
+import { type LeafReader } from './leaf.ts';
+import { compareBounds, type Bound } from './leaves.ts';
+import type { Scan } from './scan.ts';
+
+/**
+ * Checks the whole structure, and each record of the leaves that the pass did not keep.
+ * @returns the leaves of bucket `key` by their numbers in `scan.leaves`, in the order of keys
+ * @throws WardenError `bolt-damaged`, `not-etcd`
+ */
+export async function leavesInOrder(db: Bolt, scan: Scan, reader: LeafReader, signal: AbortSignal): Promise<Uint32Array> {
+  const { leaves, records } = scan;
+  const { pageSize, order, highWater } = db.meta;
+  const littleEndian = order.name === 'little-endian';
+  const { layout } = scan;
+  const same = layout?.pageSize === pageSize && layout.littleEndian === littleEndian && layout.pages === Number(highWater);
+  const known = same ? leaves.count : 0;
+  let inOrder = new Uint32Array(1024);
+  let count = 0;
+
+  function append(leaf: number): void {
+    if (count === inOrder.length) {
+      const larger = new Uint32Array(count * 2);
+      larger.set(inOrder);
+      inOrder = larger;
+    }
+    inOrder[count] = leaf;
+    count += 1;
+  }
+
+  function isRight(leaf: number, range: KeyRange): boolean {
+    const content = HEADER_LENGTH + leaves.size(leaf) * ELEMENT_LENGTH + leaves.length(leaf);
+    // As boltdb/strict.ts says of a run.
+    if (leaves.pages(leaf) > Math.floor(content / pageSize) + 1) return false;
+    const [lower, upper] = [boundOf(range.lower, LOWEST), boundOf(range.upper, HIGHEST)];
+    if (lower === undefined || upper === undefined) return false;
+    return compareBounds(lower, leaves.first(leaf)) <= 0 && compareBounds(leaves.last(leaf), upper) < 0;
+  }
+
+  function visitor(claims: Claims): TreeVisitor {
+    return {
+      // Whatever is not as it should be is read again by the walk, which says what it is.
+      knows(id, range, path) {
+        if (path.length !== 1 || path[0] !== 'key') return false;
+        const leaf = leaves.find(id, known);
+        if (leaf === -1 || !isRight(leaf, range) || claims.claim(id, leaves.pages(leaf)) !== undefined) return false;
+        append(leaf);
+        return true;
+      },
+      leaf(page) {
+        if (page.path?.length !== 1 || page.path[0] !== 'key' || page.count === 0) return;
+        readAgain(page);
+      },
+    };
+  }
+
+  function readAgain(page: Page): void {
+    const { bytes } = page;
+    const place = {
+      bytes,
+      view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length),
+      start: 0,
+      end: bytes.length,
+      littleEndian,
+      crc: (at: number, length: number, before: number) => updateCrc32c(before, bytes.subarray(at, at + length)),
+    };
+    if (!reader.read(place)) throw notEtcd(`page ${page.id} (bucket key), ${reader.problem}`);
+    append(leaves.add(page.id ?? 0, 1, reader, records.count));
+    records.add(reader.records, reader.count);
+  }
+
+  await check(db, { signal, visitor });
+  return inOrder.slice(0, count);
+}
+
+const LOWEST: Bound = { main: -1, sub: 0, tombstone: false };
+const HIGHEST: Bound = { main: Infinity, sub: 0, tombstone: false };
+
+/** Undefined when a branch's key is no revision that numbers hold exactly. */
+function boundOf(key: Buffer | undefined, absent: Bound): Bound | undefined {
+  if (key === undefined) return absent;
+  const tombstone = key.length === 18 && key[17] === 0x74;
+  if ((key.length !== 17 && !tombstone) || key[8] !== 0x5f) return undefined;
+  const high = key.readUInt32BE(0);
+  if (high >= 0x200000 || key.readUInt32BE(9) !== 0) return undefined;
+  return { main: high * 2 ** 32 + key.readUInt32BE(4), sub: key.readUInt32BE(13), tombstone };
+}
+
+/** The file, with the branches that the pass has kept: on a churned database they lie in as many frames as there are. */
+export function withBranches(file: RandomAccess, scan: Scan): RandomAccess {
+  const pageSize = scan.layout?.pageSize ?? 0;
+  const page = Buffer.alloc(pageSize);
+  return {
+    size: file.size,
+    async read(offset, length, signal) {
+      const kept = length === pageSize && offset % pageSize === 0 ? scan.branches.get(offset / pageSize) : undefined;
+      if (kept === undefined) return await file.read(offset, length, signal);
+      page.set(kept);
+      page.fill(0, kept.length);
+      return page;
+    },
+  };
+}
