@@ -60,6 +60,11 @@ export async function readMetas(file: RandomAccess, signal?: AbortSignal): Promi
   return { current, pages: [first, second] };
 }
 
+/** The current meta page alone. @throws WardenError `not-bolt` */
+export async function readMeta(file: RandomAccess, signal?: AbortSignal): Promise<Meta> {
+  return (await readMetas(file, signal)).current;
+}
+
 /**
  * What is wrong with the meta pages of a snapshot, where etcd writes both from one transaction, the second numbered one less (tx.go, `WriteTo`); undefined
  * when nothing is. Not for a database that lived on: there each transaction rewrites one of them.
@@ -67,6 +72,7 @@ export async function readMetas(file: RandomAccess, signal?: AbortSignal): Promi
 export function disagreement({ pages: [first, second] }: Metas): string | undefined {
   if (first === undefined || second === undefined) return `meta page ${first === undefined ? 0 : 1} is not valid`;
   const same =
+    first.order === second.order &&
     first.root === second.root &&
     first.freelist === second.freelist &&
     first.highWater === second.highWater &&

@@ -6,7 +6,7 @@ export interface BoltFileOptions {
   readonly bigEndian?: boolean;
   /** Buckets of at most this many bytes lie inside the root leaf, as in files of etcd; 0 = none does. */
   readonly inlineBytes?: number;
-  /** Entries in a leaf and children in a branch, at most. */
+  /** Entries in a leaf and children in a branch, at most; 2 or more. */
   readonly fanout?: number;
   /** A key of the root tree that is no bucket. */
   readonly plainRootKey?: string;
