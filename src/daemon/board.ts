@@ -57,12 +57,22 @@ const LANES: Readonly<Record<JobRequest['verb'], Lane>> = {
   verify: 'heavy',
   copy: 'copy',
   prove: 'heavy',
+  index: 'heavy',
   prune: 'light',
   survey: 'light',
   sweep: 'light',
 };
 /** Backups before everything; what only tidies last. */
-const ORDER: Readonly<Record<JobRequest['verb'], number>> = { backup: 0, survey: 1, prune: 2, prove: 3, copy: 3, verify: 3, sweep: 4 };
+const ORDER: Readonly<Record<JobRequest['verb'], number>> = {
+  backup: 0,
+  survey: 1,
+  prune: 2,
+  prove: 3,
+  copy: 3,
+  verify: 3,
+  index: 4,
+  sweep: 4,
+};
 const REMEMBERED = 100;
 
 interface Entry {

@@ -4,7 +4,16 @@
  */
 import type { ChildMessage, JobRequest, ParentMessage, ProgressEvent } from '../jobs/types.ts';
 
-export const VERBS = ['backup', 'prune', 'copy', 'prove', 'survey', 'sweep', 'verify'] as const satisfies readonly JobRequest['verb'][];
+export const VERBS = [
+  'backup',
+  'prune',
+  'copy',
+  'prove',
+  'index',
+  'survey',
+  'sweep',
+  'verify',
+] as const satisfies readonly JobRequest['verb'][];
 const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 
 /** @returns undefined for anything that is not a message of this version */

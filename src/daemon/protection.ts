@@ -12,7 +12,7 @@ import type { Board, Outcome, Submitted } from './board.ts';
 import type { Clock } from './clock.ts';
 import { worksHere, type LeadershipState } from './leadership.ts';
 import { recordBackup, recordFailure, recordLaterProofs, recordPrune, recordSurvey } from './record.ts';
-import { asBackupResult, asProveResult, asSurveyResult, copyFailures, pruneCounts, pruneSkipped } from './results.ts';
+import { asBackupResult, asProveResult, asSurveyResult, copyFailures, indexFailures, pruneCounts, pruneSkipped } from './results.ts';
 import { mayRetry, retryDelayMs } from './retry.ts';
 import { clockIsSet, decide, EMPTY_MEMORY, slotsOf, withoutSlot, type SlotMemory, type Slots } from './slots.ts';
 import type { StateFile } from './state.ts';
@@ -78,6 +78,8 @@ export class Protection {
   #choresAtMs = -Infinity;
   /** Monotonic. */
   #sweepDueMs = -Infinity;
+  /** The newest backups may lack their key index. */
+  #indexDue = true;
   /** A new backup is there: retention may take old ones away. */
   #pruneDue = false;
   #saving: Promise<void> = Promise.resolve();
@@ -281,6 +283,7 @@ export class Protection {
         acceptCluster: false,
         onNewGeneration: 'open',
         slot: slotMs === undefined ? undefined : new Date(slotMs).toISOString(),
+        index: 'later', // so that the next backup, of this cluster or another, waits no longer for the lock than it must
       },
     });
     const error = job.done.then((outcome) => {
@@ -331,6 +334,7 @@ export class Protection {
       return;
     }
     this.#pruneDue = true;
+    this.#indexDue = true;
     this.#newest = { id, timeMs: nowMs - durationMs, revision, plainBytes, storedBytes, suspect };
     if (result.proof !== undefined || result.disagreement !== undefined) {
       this.#disagreement = result.disagreement;
@@ -419,6 +423,7 @@ export class Protection {
       else this.#choreFailed('sweep', outcome.error);
     }
     await this.#proveNow();
+    await this.#indexNow();
     if (this.#survey?.stores.some((store) => store.missing > 0) !== true) return;
     logger.info({}, 'completing missing copies');
     const outcome = await board.submit({ verb: 'copy', request: { cluster, missing: true } }).done;
@@ -452,6 +457,21 @@ export class Protection {
     if (result.lines.some((line) => line.outcome !== 'waiting')) await this.#surveyNow();
   }
 
+  /** After each backup, and until it came to an end without a failure that another attempt may mend. */
+  async #indexNow(): Promise<void> {
+    const { name: cluster, index } = this.#config;
+    const { board, logger } = this.#ports;
+    if (!index.enabled || !this.#indexDue || this.#survey?.newest === undefined) return;
+    const outcome = await board.submit({ verb: 'index', request: { cluster } }).done;
+    if (!outcome.ok) {
+      this.#choreFailed('index', outcome.error);
+      return;
+    }
+    const failures = indexFailures(outcome.result);
+    this.#indexDue = failures.some(({ code }) => code !== 'key-missing');
+    for (const failure of failures) logger.warn(failure, 'a backup has no key index: questions read all of it');
+  }
+
   async #surveyNow(): Promise<void> {
     const cluster = this.#config.name;
     const outcome = await this.#ports.board.submit({ verb: 'survey', request: { cluster } }).done;
@@ -473,7 +493,7 @@ export class Protection {
     recordSurvey(this.#ports.metrics, cluster, survey, this.#newestComplete?.timeMs);
   }
 
-  #choreFailed(verb: 'prune' | 'prove' | 'sweep' | 'copy' | 'survey', error: WardenError): void {
+  #choreFailed(verb: 'prune' | 'prove' | 'index' | 'sweep' | 'copy' | 'survey', error: WardenError): void {
     if (verb === 'prune') this.#ports.metrics.add('etcd_warden_retention_failures_total', { cluster: this.#config.name, code: error.code });
     if (error.code !== 'interrupted') this.#ports.logger.warn({ verb, error }, 'a chore failed; it will be tried again');
   }

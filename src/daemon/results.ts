@@ -53,6 +53,17 @@ export function copyFailures(value: unknown): readonly { readonly id: unknown; r
   return lines.filter(isRecord).flatMap(({ outcome, id, to, error }) => (outcome === 'failed' ? [{ id, to, error }] : []));
 }
 
+/** Indexes that could not be built, one line for each backup and store. */
+export function indexFailures(
+  value: unknown,
+): readonly { readonly id: unknown; readonly store: unknown; readonly code: unknown; readonly reason: unknown }[] {
+  const lines: unknown[] = Array.isArray(value) ? value : [];
+  return lines.filter(isRecord).flatMap(({ outcome, id, store, error }) => {
+    const { code, message } = isRecord(error) ? error : {};
+    return outcome === 'failed' ? [{ id, store, code, reason: message }] : [];
+  });
+}
+
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,4 +1,5 @@
 /** The job's side of the IPC channel: waits for `start`, runs it, answers once, ends. */
+import { constants, setPriority } from 'node:os';
 import { WardenError, asError } from '../errors.ts';
 import type { Config } from '../config/types.ts';
 import type { ChildMessage, JobContext, JobRequest, ProgressEvent } from '../jobs/types.ts';
@@ -12,6 +13,9 @@ export type RunJob = (job: JobRequest, context: JobContext) => Promise<unknown>;
 const ORPHAN_MS = 5_000;
 /** Progress is for people and the watchdog: more often than this is only work. */
 const PROGRESS_MS = 250;
+
+/** Jobs that nobody waits for: etcd beside them, and a backup of another cluster, come first. */
+const AT_LOW_PRIORITY: ReadonlySet<JobRequest['verb']> = new Set<JobRequest['verb']>(['index']);
 
 export interface ServeOptions {
   /** Imported when the job is known, so that a child that waits weighs little. */
@@ -42,6 +46,7 @@ export function serveJob(options: ServeOptions): void {
     }
     if (started) return;
     started = true;
+    if (AT_LOW_PRIORITY.has(message.job.verb)) setLowPriority();
     process.title = `etcd-warden ${message.job.verb} ${message.job.request.cluster}`;
     // Credentials of the default chain: not in the environment that /proc shows, which is the one the process was started with.
     Object.assign(process.env, message.environment);
@@ -71,6 +76,14 @@ async function run(options: ServeOptions, job: JobRequest, configuration: string
     return { type: 'result', result };
   } catch (error) {
     return { type: 'error', ...serializeError(asError(error)) };
+  }
+}
+
+function setLowPriority(): void {
+  try {
+    setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
+  } catch {
+    // Not allowed in here: then it is done at the priority that it has.
   }
 }
 

@@ -71,6 +71,7 @@ export async function copyBackup(
     try {
       await copyData(backup, from, to, context);
       await putManifest(backup, to, context.signal);
+      await copyIndexToo(backup, from, to, context);
       context.logger.info({ id: backup.id, from: from.name, to: to.name }, 'copy completed');
       return { id: backup.id, from: from.name, to: to.name, outcome: 'copied', bytes: backup.manifest.stored.bytes };
     } catch (thrown) {
@@ -100,6 +101,17 @@ export async function tryCopy(
     context.signal.throwIfAborted();
     const { code, message } = errorDetails(thrown);
     return { id: backup.id, from: '', to: to.name, outcome: 'failed', bytes: 0, error: { code, message } };
+  }
+}
+
+/** The index is no part of a backup: without it the copy is whole, and the daemon makes up for it. */
+async function copyIndexToo({ manifest }: Backup, from: Store, to: Store, context: Parameters<typeof copyBackup>[3]): Promise<void> {
+  try {
+    const { copyIndex } = await import('./index.ts');
+    await copyIndex(manifest, from, to, context);
+  } catch (error) {
+    context.signal.throwIfAborted();
+    context.logger.warn({ id: manifest.id, from: from.name, to: to.name, err: asError(error) }, 'the key index was not copied');
   }
 }
 

@@ -2,6 +2,7 @@
 import { identityFor } from './identity.ts';
 import { catalogCache, loadCatalog } from './catalog.ts';
 import { owedTo, tryCopy, type CopyLine } from './copy.ts';
+import type { IndexLine } from './index.ts';
 import { pruneCluster, type PruneResult } from './prune.ts';
 import { clusterOf, withStores } from './stores.ts';
 import { sweepStores, type SweepResult } from './sweep.ts';
@@ -9,7 +10,15 @@ import { surveyStores } from './survey.ts';
 import type { BackupResult, JobContext, JobRequest, ProveResult, SurveyResult } from './types.ts';
 import { verifyCopy, type VerifyLine } from './verify.ts';
 
-export type JobResult = BackupResult | PruneResult | SweepResult | SurveyResult | ProveResult | readonly CopyLine[] | readonly VerifyLine[];
+export type JobResult =
+  | BackupResult
+  | PruneResult
+  | SweepResult
+  | SurveyResult
+  | ProveResult
+  | readonly CopyLine[]
+  | readonly IndexLine[]
+  | readonly VerifyLine[];
 
 /** @throws WardenError as the verb does */
 export async function runJob(job: JobRequest, context: JobContext): Promise<JobResult> {
@@ -26,6 +35,14 @@ export async function runJob(job: JobRequest, context: JobContext): Promise<JobR
       const cluster = clusterOf(context.config, job.request.cluster);
       const { proveCluster } = await import('./proof/deferred.ts');
       return withStores(context.config, cluster.backup.stores, context.logger, (stores) => proveCluster(stores, cluster, context));
+    }
+    case 'index': {
+      const cluster = clusterOf(context.config, job.request.cluster);
+      const identities = await identityFor(cluster);
+      const { indexNewest } = await import('./index.ts');
+      return withStores(context.config, cluster.backup.stores, context.logger, (stores) =>
+        indexNewest(stores, cluster, identities, context),
+      );
     }
     case 'survey': {
       const cluster = clusterOf(context.config, job.request.cluster);
@@ -70,6 +87,7 @@ async function verify(request: Extract<JobRequest, { verb: 'verify' }>['request'
     const catalog = await loadCatalog(stores, cluster.name, context.signal);
     const lines: VerifyLine[] = [];
     for (const store of stores) {
+      if (request.store !== undefined && request.store !== store.name) continue;
       const here = catalog.backups.filter((backup) =>
         backup.copies.some((copy) => copy.store === store.name && copy.manifest === 'present'),
       );

@@ -15,7 +15,7 @@ export interface JobContext {
 }
 
 export interface ProgressEvent {
-  /** Stable: `choose`, `stream`, `upload`, `check`, `prove`, `publish`, `list`, `read`, `prune`, `copy`. */
+  /** Stable: `choose`, `stream`, `upload`, `check`, `prove`, `publish`, `index`, `list`, `read`, `prune`, `copy`. */
   readonly step: string;
   /** One sentence for people. */
   readonly message?: string;
@@ -36,6 +36,11 @@ export interface BackupRequest {
   readonly onNewGeneration: 'refuse' | 'open';
   /** The slot this run is for (RFC 3339), when a schedule started it: a slot that another daemon has served is skipped. */
   readonly slot?: string | undefined;
+  /**
+   * When the key index is built: before the job ends unless told, or by an `index` job afterwards. What that could not do for want of an identity is done
+   * at once all the same.
+   */
+  readonly index?: 'now' | 'later' | undefined;
 }
 
 export interface StoreResult {
@@ -83,6 +88,7 @@ export interface SurveyResult {
     /** Set when the store could not be listed. */
     readonly error?: { readonly code: string; readonly message: string } | undefined;
   }[];
+  readonly verification: VerificationSurvey;
   /** The newest generation, when nobody has accepted it. */
   readonly unaccepted: { readonly lineage: string; readonly clusterId: string } | undefined;
   readonly proof: {
@@ -93,6 +99,24 @@ export interface SurveyResult {
     /** While members disagree. */
     readonly disagreement: { readonly members: readonly string[]; readonly reason: string } | undefined;
   };
+}
+
+/** One copy that is to be read again. */
+export interface DueVerification {
+  readonly id: string;
+  readonly store: string;
+}
+
+/** How the stored backups were looked at lately. */
+export interface VerificationSurvey {
+  /** The newest of each store, then those that were not looked at for longest. */
+  readonly due: readonly DueVerification[];
+  /** When a backup on each store was last found sound, by level (a deeper look counts for the others). */
+  readonly sound: readonly { readonly store: string; readonly level: 'stored' | 'content' | 'proved'; readonly atMs: number }[];
+  /** When the least lately looked at of the stores was looked at; undefined when one never was. */
+  readonly lastMs: number | undefined;
+  /** Newest backups of a store whose check failed. */
+  readonly failed: readonly { readonly id: string; readonly store: string; readonly reason: string }[];
 }
 
 /** What came of asking for proofs that were not to be had before. */
@@ -125,13 +149,16 @@ export type JobRequest =
   | { readonly verb: 'copy'; readonly request: { readonly cluster: string; readonly missing: true } }
   | { readonly verb: 'survey'; readonly request: { readonly cluster: string } }
   | { readonly verb: 'prove'; readonly request: { readonly cluster: string } }
+  | { readonly verb: 'index'; readonly request: { readonly cluster: string } }
   | { readonly verb: 'sweep'; readonly request: { readonly cluster: string } }
   | {
       readonly verb: 'verify';
       readonly request: {
         readonly cluster: string;
         readonly which: 'latest' | 'all' | readonly string[];
-        readonly level: 'stored' | 'content';
+        readonly level: 'stored' | 'content' | 'proved';
+        /** On this store only. */
+        readonly store?: string;
       };
     };
 

@@ -131,6 +131,7 @@ export function clusterConfig(
     keyPrefix: '/etcd-warden',
     dataDir: undefined,
     encryption: { recipients: [], identity: undefined },
+    index: { enabled: false },
     proof: { enabled: true, members: 'follower', allEveryMs: 86_400_000, maxStallMs: 2_000, timeoutMs: 300_000, window: undefined },
     retention: {
       keepLast: 3,

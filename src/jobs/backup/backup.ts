@@ -222,7 +222,20 @@ class BackupRun {
     const result = this.#result(manifest, stores, taken);
     const { revision, outcome, storedBytes, durationMs } = result;
     logger.info({ id, revision, outcome, storedBytes, durationMs }, 'backup published');
+    await this.#index(manifest, streamed.attempt, stores);
     return result;
+  }
+
+  /** Out of the spool, where it is still open: a host that holds recipients only can never read the backup again. */
+  async #index(manifest: Manifest, { examined, file }: AttemptResult, results: readonly StoreResult[]): Promise<void> {
+    const { encryption, index } = this.#cluster;
+    const onlyNow = encryption.recipients.length > 0 && encryption.identity === undefined;
+    if (!index.enabled || 'failure' in examined || (this.#request.index === 'later' && !onlyNow)) return;
+    const holding = this.#stores.filter(({ name }) => results.some(({ store, outcome }) => store === name && outcome === 'stored'));
+    const { indexPublished } = await import('../index.ts');
+    for (const { store, error } of await indexPublished(manifest, file, holding, encryption.recipients, this.#context)) {
+      if (error !== undefined) this.#warn('no-index', `${store} has no key index of this backup: ${error.message}`);
+    }
   }
 
   #manifest(id: string, { streamed, belonging, verdict }: Taken): Manifest {
