@@ -1,7 +1,9 @@
 /** What putting keys back changes, and what came of it, as people read it. */
 import { formatBytes } from '../../config/units.ts';
+import { leaseAfter } from '../../inspect/put/compare.ts';
 import type { Change, Put, PutPlan } from '../../inspect/put/types.ts';
 import { displayKey } from '../../inspect/display/text.ts';
+import { leaseJson } from '../inspecting.ts';
 import { renderTable, type Column } from './table.ts';
 
 interface Row {
@@ -17,14 +19,9 @@ const COLUMNS: readonly Column<Row>[] = [
   { title: 'LIVE REV', align: 'right', spare: 1, value: ({ change }) => (change.kind === 'added' ? '' : String(change.liveModRevision)) },
   { title: 'BACKUP', align: 'right', value: ({ change }) => formatBytes(change.revision.valueBytes) },
   { title: 'BACKUP REV', align: 'right', spare: 2, value: ({ change }) => String(change.revision.main) },
-  { title: 'LEASE', spare: 3, value: ({ change }) => leaseOf(change) },
+  { title: 'LEASE', spare: 3, value: ({ change }) => leaseJson(leaseAfter(change)) ?? '' },
   { title: 'VALUE', wrap: true, value: ({ change, put }) => put?.reason ?? change.preview },
 ];
-
-function leaseOf({ lease, liveLease }: Change): string {
-  const used = lease === 'keep' ? liveLease : lease;
-  return used === 0n ? '' : used.toString(16);
-}
 
 export interface PutStory {
   /** Id of the backup, or the path of the file. */

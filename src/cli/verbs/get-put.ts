@@ -8,11 +8,14 @@ import { displayKey } from '../../inspect/display/text.ts';
 import { previewValue } from '../../inspect/display/value.ts';
 import { executePut, type Executed } from '../../inspect/put/execute.ts';
 import { clusterBar, keysBar, warningsOf } from '../../inspect/put/gate.ts';
+import { leaseAfter } from '../../inspect/put/compare.ts';
 import { planPut } from '../../inspect/put/plan.ts';
 import type { Change, Put, PutPlan } from '../../inspect/put/types.ts';
 import { prefixRange } from '../../inspect/range.ts';
 import type { KeyDirectory, OpenedSnapshot } from '../../inspect/types.ts';
 import { clusterOf } from '../../jobs/stores.ts';
+import { keyJson, leaseJson } from '../inspecting.ts';
+import { keepWorkingWithoutReader } from '../output/terminal.ts';
 import { planText, resultText, type PutStory } from '../output/put.ts';
 import { chosenCluster } from '../selection.ts';
 import type { Answer, Invocation } from '../verb.ts';
@@ -61,6 +64,7 @@ export async function putKeys(invocation: Invocation, task: PutTask): Promise<An
     const text = planText(plan, story, invocation.output.width);
     if (dryRun) return answer(0, 'dry-run', plan, story, text);
     const shown = await consent(invocation, plan, text);
+    keepWorkingWithoutReader();
     await client.probe(
       plan.changes.map(({ entry }) => entry.key),
       signal,
@@ -165,14 +169,13 @@ function answer(
       clusterId,
       same: plan.same,
       changes: changes.map((one) => ({
-        key: displayKey(one.change.entry.key),
-        keyBase64: one.change.entry.key.toString('base64'),
+        ...keyJson(one.change.entry.key),
         change: one.change.kind,
         bytes: one.change.revision.valueBytes,
         revision: String(one.change.revision.main),
         liveBytes: one.change.kind === 'added' ? null : one.change.liveBytes,
         liveRevision: one.change.kind === 'added' ? null : String(one.change.liveModRevision),
-        lease: leaseText(one.change),
+        lease: leaseJson(leaseAfter(one.change)),
         outcome: 'outcome' in one ? one.outcome : null,
         reason: 'outcome' in one ? (one.reason ?? null) : null,
       })),
@@ -181,12 +184,6 @@ function answer(
     },
     text,
   };
-}
-
-/** The lease that the key hangs on once it is put. */
-function leaseText({ lease, liveLease }: Change): string | null {
-  const used = lease === 'keep' ? liveLease : lease;
-  return used === 0n ? null : used.toString(16);
 }
 
 function nothingText({ same }: PutPlan, { from, clusterId, warnings }: PutStory): string {

@@ -37,3 +37,8 @@ export function changeOf({ entry, revision, value, live, lease }: Comparison, pr
     lease: lease === 0n ? 'keep' : lease,
   };
 }
+
+/** The lease that a key hangs on once it is put; 0n = none. */
+export function leaseAfter({ lease, liveLease }: Change): bigint {
+  return lease === 'keep' ? liveLease : lease;
+}

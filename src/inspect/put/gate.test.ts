@@ -53,11 +53,13 @@ describe('what stands against putting keys back', () => {
     expect(warningsOf(plan(), other, BACKUP, false)).toEqual(['the backup is of cluster abc, these endpoints are of cluster def']);
   });
 
-  test('a plain file tells no cluster, which is said', () => {
-    expect(clusterBar(view(), undefined, NOTHING)).toBeUndefined();
-    expect(warningsOf(plan(), view(), undefined, false)).toEqual([
-      'a plain file does not tell which cluster it is of; these endpoints are of cluster abc',
-    ]);
+  test('a file of another tool tells no cluster, imported or not, which is said', () => {
+    for (const backup of [undefined, { ...BACKUP, manifest: sampleManifest({ clusterId: '0' }) }]) {
+      expect(clusterBar(view(), backup, NOTHING)).toBeUndefined();
+      expect(warningsOf(plan(), view(), backup, false)).toEqual([
+        'a snapshot of other tools does not tell which cluster it is of; these endpoints are of cluster abc',
+      ]);
+    }
   });
 
   test("an API server's keys, unless they are meant; then with a warning on UIDs, owners and encryption at rest", () => {

@@ -27,13 +27,19 @@ export function clusterBar(view: ClusterView, backup: Backup | undefined, { acce
     return new WardenError('refused', 'the NOSPACE alarm of etcd is armed: it accepts no writes', {
       hint: 'compact, defragment and disarm the alarm first',
     });
-  const from = backup?.manifest.clusterId;
+  const from = clusterOfBackup(backup);
   if (from !== undefined && from !== hex(view.clusterId) && !acceptCluster) {
     return new WardenError('refused', `the backup is of cluster ${from}, the endpoints are of cluster ${hex(view.clusterId)}`, {
       hint: 'check --endpoints; if this cluster is meant (a restored one has another id), add --accept-cluster',
     });
   }
   return undefined;
+}
+
+/** Undefined for a plain file, and for an imported one, whose manifest says 0. */
+function clusterOfBackup(backup: Backup | undefined): string | undefined {
+  const id = backup?.manifest.clusterId;
+  return id === '0' ? undefined : id;
 }
 
 /** Asked when it is known what would change. */
@@ -51,8 +57,9 @@ const KUBERNETES =
 export function warningsOf(plan: PutPlan, view: ClusterView, backup: Backup | undefined, withLease: boolean): string[] {
   const warnings: string[] = [];
   const live = hex(view.clusterId);
-  const from = backup?.manifest.clusterId;
-  if (from === undefined) warnings.push(`a plain file does not tell which cluster it is of; these endpoints are of cluster ${live}`);
+  const from = clusterOfBackup(backup);
+  if (from === undefined)
+    warnings.push(`a snapshot of other tools does not tell which cluster it is of; these endpoints are of cluster ${live}`);
   else if (from !== live) warnings.push(`the backup is of cluster ${from}, these endpoints are of cluster ${live}`);
   if (backup?.suspect !== undefined) warnings.push(`the backup is suspect: ${backup.suspect}`);
   const { keys, encrypted } = plan.kubernetes;
