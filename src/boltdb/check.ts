@@ -55,11 +55,8 @@ async function* damageIn(database: RandomAccess | Bolt, options: CheckOptions): 
   const claims = createClaims(pages);
   claims.claim(0, 2);
   const free = createClaims(pages);
+  const listed = yield* freelistDamage(bolt, claims, free, signal);
   let complete = true;
-  for await (const damage of freelistDamage(bolt, claims, free, signal)) {
-    complete = false;
-    yield damage;
-  }
 
   let seen = 0;
   const reached: Claims = {
@@ -83,7 +80,7 @@ async function* damageIn(database: RandomAccess | Bolt, options: CheckOptions): 
     yield damage;
   }
   // Without a stored list, free is what nothing reaches. What lies below a damaged page was not reached either, and that is no fault of its own.
-  if (meta.freelist !== undefined) yield* accountDamage(pages, claims, free, complete);
+  if (listed) yield* accountDamage(pages, claims, free, complete);
 }
 
 /** The meta pages as pages; their own checksum covers what they say of the database. */
@@ -105,11 +102,12 @@ async function* metaDamage(file: RandomAccess, metas: Metas, options: CheckOptio
   if (differ !== undefined) yield damaged('the beginning', differ);
 }
 
-async function* freelistDamage(bolt: Bolt, claims: Claims, free: Claims, signal?: AbortSignal): AsyncGenerator<Damage, void, undefined> {
+/** @returns whether there is a list and all of it was read into `free` */
+async function* freelistDamage(bolt: Bolt, claims: Claims, free: Claims, signal?: AbortSignal): AsyncGenerator<Damage, boolean, undefined> {
   const { file, meta } = bolt;
   try {
     const list = await readFreelist(file, meta, signal);
-    if (list === undefined) return;
+    if (list === undefined) return false;
     const { id } = list;
     // Nothing but the meta pages is taken yet, and a list lies behind them.
     claims.claim(id, list.pages);
@@ -123,7 +121,9 @@ async function* freelistDamage(bolt: Bolt, claims: Claims, free: Claims, signal?
   } catch (error) {
     if (!(error instanceof Damage)) throw error;
     yield error;
+    return false;
   }
+  return true;
 }
 
 /** @param complete whether everything that is reachable was reached */

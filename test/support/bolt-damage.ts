@@ -392,7 +392,7 @@ export const PLANTED: readonly PlantedDamage[] = [
     reason: /says that it is page 7/,
     page: () => 1,
     bucket: [],
-    bbolt: 'overlooks',
+    bbolt: 'finds',
   },
   {
     what: 'a meta page with other flags',
