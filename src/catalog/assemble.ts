@@ -8,6 +8,8 @@ import type { Backup, Catalog, Copy, Oddity } from './types.ts';
 
 const DEPTH = { stored: 1, content: 2, proved: 3 } as const satisfies Record<NonNullable<Check['level']>, number>;
 
+const LEVELS = ['stored', 'content', 'proved'] as const;
+
 export function assembleCatalog(cluster: string, scans: readonly StoreScan[], unreachable: Catalog['unreachable']): Catalog {
   const oddities = scans.flatMap((scan) => [...scan.oddities, ...dataWithoutManifest(scan)]);
   const facts = Map.groupBy(
@@ -49,7 +51,8 @@ function assembleBackup(
       suspect === undefined &&
       oddities.length === 0 &&
       wasOpened(chosen, facts, scan.store);
-    return [{ store: scan.store, manifest, data, check: check === 'failed' ? undefined : check, verified }];
+    const soundMs = lastSound(facts, scan.store);
+    return [{ store: scan.store, manifest, data, check: check === 'failed' ? undefined : check, soundMs, verified }];
   });
   const whole = new Set(copies.filter((copy) => isWhole(copy, facts)).map(({ store }) => store));
   const known = new Set([...scans, ...unreachable].map(({ store }) => store));
@@ -80,6 +83,16 @@ function wasOpened({ proof, keyCount }: Manifest, facts: readonly FoundCheck[], 
   if (proof !== undefined || keyCount !== undefined) return true;
   return facts.some(
     ({ kind, check }) => kind === 'verify' && check?.store === store && check.outcome === 'ok' && DEPTH[check.level!] >= DEPTH.content,
+  );
+}
+
+function lastSound(facts: readonly FoundCheck[], store: string): Copy['soundMs'] {
+  const sound = facts.filter(({ kind, check }) => kind === 'verify' && check?.store === store && check.outcome === 'ok');
+  return Object.fromEntries(
+    LEVELS.flatMap((level) => {
+      const times = sound.filter(({ check }) => DEPTH[check!.level!] >= DEPTH[level]).map(({ timeMs }) => timeMs);
+      return times.length === 0 ? [] : [[level, Math.max(...times)]];
+    }),
   );
 }
 

@@ -43,8 +43,8 @@ describe('the catalog', () => {
       held: undefined,
     });
     expect(backup.copies).toEqual([
-      { store: 'local', manifest: 'present', data: 'present', check: undefined, verified: true },
-      { store: 's3', manifest: 'present', data: 'present', check: undefined, verified: true },
+      { store: 'local', manifest: 'present', data: 'present', check: undefined, soundMs: {}, verified: true },
+      { store: 's3', manifest: 'present', data: 'present', check: undefined, soundMs: {}, verified: true },
     ]);
   });
 
@@ -60,7 +60,7 @@ describe('the catalog', () => {
     seedBackup([local], { stores: ['local', 's3'] });
     const backup = await readOne(local, s3);
     expect(backup.state).toBe('partial');
-    expect(backup.copies[1]).toEqual({ store: 's3', manifest: 'missing', data: 'missing', check: undefined, verified: false });
+    expect(backup.copies[1]).toEqual({ store: 's3', manifest: 'missing', data: 'missing', check: undefined, soundMs: {}, verified: false });
   });
 
   test('a store that cannot be listed is named, holds up nobody, and lets nothing count as complete', async () => {

@@ -14,6 +14,8 @@ export interface Copy {
   readonly data: 'present' | 'missing' | 'wrong-size';
   /** The verify check on this store that counts, if any: the newest, unless an earlier one failed at a deeper level than was looked at since. */
   readonly check: Check | undefined;
+  /** When it was last found sound at each level or deeper, ms since 1970. */
+  readonly soundMs: Readonly<Partial<Record<NonNullable<Check['level']>, number>>>;
   /** Retention and people may count on this copy: it was proved, or opened and found sound, as it was taken or later, and its newest check did not fail. */
   readonly verified: boolean;
 }

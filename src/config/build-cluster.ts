@@ -55,6 +55,7 @@ export function buildCluster(name: string, entries: Entries, context: BuildConte
     backup: buildBackup(entries, context),
     index: { enabled: get<boolean>('index.enabled') ?? true },
     proof: buildProof(entries),
+    verify: buildVerify(entries),
     encryption: {
       recipients: get<readonly string[]>('encryption.recipients') ?? [],
       identity: resolveSecret(
@@ -111,6 +112,16 @@ function buildBackup(entries: Entries, context: BuildContext): ClusterConfig['ba
     label: get<string>('backup.label'),
     timeoutMs: get<number>('backup.timeout') ?? 0,
     catchUpMs: get<number>('backup.catchUp') ?? 0,
+  };
+}
+
+function buildVerify(entries: Entries): ClusterConfig['verify'] {
+  const get = getter(entries);
+  const cron = get<string>('verify.schedule') ?? 'off';
+  return {
+    schedule: { cron: cron === 'off' ? undefined : cron, timeZone: get<string>('backup.timeZone') ?? 'UTC', jitterMs: 0 },
+    level: get<'proved'>('verify.level') ?? 'proved',
+    everyMs: get<number>('verify.every') ?? 0,
   };
 }
 

@@ -86,6 +86,13 @@ export interface ClusterConfig {
   /** Whether a key index is built beside each backup. */
   readonly index: { readonly enabled: boolean };
   readonly proof: ProofConfig;
+  readonly verify: {
+    /** When the daemon reads stored backups again. */
+    readonly schedule: Schedule;
+    readonly level: 'stored' | 'content' | 'proved';
+    /** Every backup is read again at least once in so many ms. */
+    readonly everyMs: number;
+  };
   readonly encryption: {
     /** age recipients (`age1…`); empty = none. */
     readonly recipients: readonly string[];

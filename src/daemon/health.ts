@@ -60,6 +60,9 @@ function clusterReasons(status: ProtectionStatus, nowMs: number): Reason[] {
       });
     }
   }
+  for (const { id, store, reason } of status.survey?.verification.failed ?? []) {
+    reasons.push({ cluster, code: 'verification-failed', message: `the newest backup on ${store}, ${id}, is not sound: ${reason}` });
+  }
   if (status.disagreement !== undefined) {
     reasons.push({
       cluster,

@@ -11,6 +11,7 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import type { Board, Outcome, Submitted } from './board.ts';
 import type { Clock } from './clock.ts';
 import { worksHere, type LeadershipState } from './leadership.ts';
+import { Verification } from './verification.ts';
 import { recordBackup, recordFailure, recordLaterProofs, recordPrune, recordSurvey } from './record.ts';
 import { asBackupResult, asProveResult, asSurveyResult, copyFailures, indexFailures, pruneCounts, pruneSkipped } from './results.ts';
 import { mayRetry, retryDelayMs } from './retry.ts';
@@ -68,6 +69,7 @@ export class Protection {
   readonly #stopping = new AbortController();
   #config: ClusterConfig;
   #slots: Slots | undefined;
+  readonly #verification: Verification;
   #memory: SlotMemory = EMPTY_MEMORY;
   #leadership: LeadershipState | undefined;
   /** A listing is needed before the next slot: at the start, and when this daemon becomes the one that works. */
@@ -99,6 +101,8 @@ export class Protection {
     this.#ports = ports;
     this.#config = config;
     this.#slots = slotsOf(config.backup.schedule);
+    const { board, logger, metrics } = ports;
+    this.#verification = new Verification(config, { board, logger, metrics, changed: () => this.#startChores() });
     this.configure(config);
   }
 
@@ -113,6 +117,7 @@ export class Protection {
   configure(config: ClusterConfig): void {
     this.#config = config;
     this.#slots = slotsOf(config.backup.schedule);
+    this.#verification.configure(config);
     const { metrics } = this.#ports;
     const cluster = config.name;
     metrics.set('etcd_warden_backup_max_age_seconds', { cluster }, config.backup.maxAgeMs / 1000);
@@ -153,7 +158,9 @@ export class Protection {
     const sinceMs = nowMs - this.#choresAtMs;
     if (this.#chores === undefined && (this.#surveyDue || sinceMs >= everyMs || sinceMs < 0 || this.#windowHasBegun(nowMs)))
       this.#startChores();
-    if (this.#surveyDue || this.#slots === undefined) return this.#slots === undefined ? this.#choresAtMs + everyMs : Infinity;
+    const verifyAtMs = this.#verification.tick(nowMs, worksHere(this.#leadership), this.#survey);
+    if (this.#slots === undefined) return Math.min(this.#choresAtMs + everyMs, verifyAtMs);
+    if (this.#surveyDue) return Infinity;
 
     const { schedule, catchUpMs } = this.#config.backup;
     const decision = decide(this.#slots, this.#memory, {
@@ -170,7 +177,7 @@ export class Protection {
     this.#countSlots(decision, nowMs);
     if (decision.start !== undefined) this.#start(decision.start);
     else if (this.#run === undefined && before.handled !== decision.memory.handled) this.#save();
-    return decision.wakeAtMs;
+    return Math.min(decision.wakeAtMs, verifyAtMs);
   }
 
   /** A backup now, for the API: joins the one that is queued or running. */
@@ -203,7 +210,7 @@ export class Protection {
   /** Starts nothing any more, and resolves when what runs has ended (the board decides when that is). */
   async close(): Promise<void> {
     this.#stopping.abort();
-    await Promise.allSettled([this.#run?.promise, this.#chores]);
+    await Promise.allSettled([this.#run?.promise, this.#verification.close(), this.#chores]);
     await this.#saving;
   }
 

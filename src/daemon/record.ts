@@ -2,7 +2,7 @@
 import type { BackupResult, ProveResult, SurveyResult } from '../jobs/types.ts';
 import type { WardenError } from '../errors.ts';
 import { codeLabel, type Metrics } from '../telemetry/metrics.ts';
-import type { PruneCounts } from './results.ts';
+import type { PruneCounts, VerifyResultLine } from './results.ts';
 
 export function recordBackup(metrics: Metrics, cluster: string, result: BackupResult): void {
   metrics.add('etcd_warden_backups_total', { cluster, outcome: result.outcome });
@@ -57,6 +57,20 @@ export function recordPrune(metrics: Metrics, cluster: string, counts: PruneCoun
   metrics.set('etcd_warden_retention_kept', { cluster }, counts.kept);
 }
 
+/** One copy that was read again. A deeper look counts for the levels above it. */
+export function recordVerification(metrics: Metrics, cluster: string, { store, level, outcome }: VerifyResultLine): void {
+  metrics.add('etcd_warden_verifications_total', { cluster, store, level, outcome });
+}
+
+function recordVerifications(metrics: Metrics, cluster: string, { stores, verification }: SurveyResult): void {
+  for (const { store, level, atMs } of verification.sound)
+    metrics.set('etcd_warden_verify_last_success_timestamp_seconds', { cluster, store, level }, atMs / 1000);
+  for (const { store, error } of stores) {
+    if (error !== undefined) continue;
+    metrics.set('etcd_warden_verify_failed', { cluster, store }, verification.failed.some((failed) => failed.store === store) ? 1 : 0);
+  }
+}
+
 /** @param newestCompleteMs from this survey, or from an earlier one when a store could not be listed now */
 export function recordSurvey(metrics: Metrics, cluster: string, survey: SurveyResult, newestCompleteMs: number | undefined): void {
   if (newestCompleteMs !== undefined)
@@ -71,6 +85,7 @@ export function recordSurvey(metrics: Metrics, cluster: string, survey: SurveyRe
       metrics.set('etcd_warden_backup_last_success_timestamp_seconds', { cluster, store }, newestVerifiedMs / 1000);
   }
   metrics.set('etcd_warden_generation_unaccepted', { cluster }, survey.unaccepted === undefined ? 0 : 1);
+  recordVerifications(metrics, cluster, survey);
   const { newestProvedMs, wanting, disagreement } = survey.proof;
   if (newestProvedMs !== undefined) metrics.set('etcd_warden_backup_last_proved_timestamp_seconds', { cluster }, newestProvedMs / 1000);
   metrics.set('etcd_warden_proofs_wanting', { cluster }, wanting.length);

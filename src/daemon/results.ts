@@ -12,7 +12,7 @@ export function asBackupResult(value: unknown): BackupResult | undefined {
 
 export function asSurveyResult(value: unknown): SurveyResult | undefined {
   if (!isRecord(value)) return undefined;
-  return isRecord(value['backups']) && Array.isArray(value['stores']) && isRecord(value['proof'])
+  return isRecord(value['backups']) && Array.isArray(value['stores']) && isRecord(value['proof']) && isRecord(value['verification'])
     ? (value as unknown as SurveyResult)
     : undefined;
 }
@@ -61,6 +61,29 @@ export function indexFailures(
   return lines.filter(isRecord).flatMap(({ outcome, id, store, error }) => {
     const { code, message } = isRecord(error) ? error : {};
     return outcome === 'failed' ? [{ id, store, code, reason: message }] : [];
+  });
+}
+
+export interface VerifyResultLine {
+  readonly id: string;
+  readonly store: string;
+  readonly level: string;
+  readonly outcome: string;
+  readonly reason: string | undefined;
+  readonly code: string | undefined;
+}
+
+const LEVELS = ['stored', 'content', 'proved'];
+const OUTCOMES = ['ok', 'failed', 'inconclusive'];
+
+/** What a verification found, one line for each copy; words that this version does not know become no labels. */
+export function verifyLines(value: unknown): readonly VerifyResultLine[] {
+  const lines: unknown[] = Array.isArray(value) ? value : [];
+  return lines.filter(isRecord).flatMap(({ id, store, level, outcome, reason, code }): VerifyResultLine[] => {
+    if (typeof id !== 'string' || typeof store !== 'string' || !LEVELS.includes(String(level)) || !OUTCOMES.includes(String(outcome)))
+      return [];
+    const text = (part: unknown): string | undefined => (typeof part === 'string' ? part : undefined);
+    return [{ id, store, level: String(level), outcome: String(outcome), reason: text(reason), code: text(code) }];
   });
 }
 

@@ -2,6 +2,7 @@
 import { currentGeneration } from '../catalog/generations.ts';
 import { readCatalog } from '../catalog/read.ts';
 import { isImported, type Backup, type Catalog } from '../catalog/types.ts';
+import { runGaps } from '../config/cron.ts';
 import type { ClusterConfig, RetentionConfig } from '../config/types.ts';
 import { WardenError } from '../errors.ts';
 import type { Store } from '../store/types.ts';
@@ -9,6 +10,7 @@ import { catalogCache } from './catalog.ts';
 import { owedTo } from './copy.ts';
 import { proofHistory, provable } from './proof/history.ts';
 import type { JobContext, SurveyedBackup, SurveyResult } from './types.ts';
+import { surveyVerification, type VerificationPolicy } from './verification-plan.ts';
 
 /** Manifests are immutable, so what was read once is kept in the state folder: a survey then lists, and reads only what is new. */
 export async function surveyStores(
@@ -20,15 +22,25 @@ export async function surveyStores(
   return surveyOf(
     catalog,
     stores.map((store) => store.name),
-    { policy: cluster.retention, now: context.now() },
+    { policy: cluster.retention, verification: verificationPolicy(cluster, context.now()), now: context.now() },
   );
+}
+
+/** The schedule as the longest time that it leaves between two runs. */
+function verificationPolicy({ verify }: ClusterConfig, now: Date): VerificationPolicy | undefined {
+  const { cron } = verify.schedule;
+  return cron === undefined ? undefined : { everyMs: verify.everyMs, intervalMs: runGaps(cron, now).longestMs };
 }
 
 /** Pure: the catalogue in figures. */
 export function surveyOf(
   catalog: Catalog,
   stores: readonly string[],
-  { policy, now }: { readonly policy: RetentionConfig; readonly now: Date },
+  {
+    policy,
+    verification,
+    now,
+  }: { readonly policy: RetentionConfig; readonly verification?: VerificationPolicy | undefined; readonly now: Date },
 ): SurveyResult {
   // What was imported serves no slot and makes no backup younger.
   const own = catalog.backups.filter((backup) => !isImported(backup));
@@ -52,6 +64,7 @@ export function surveyOf(
           : { error: { code: failed instanceof WardenError ? failed.code : 'failed', message: failed.message } }),
       };
     }),
+    verification: surveyVerification(catalog, stores, verification, now.getTime()),
     proof: {
       newestProvedMs: own.findLast((backup) => backup.proof !== undefined)?.timeMs,
       wanting: provable(catalog, last?.lineage).map(({ id, manifest }) => ({ id, code: manifest.unproved?.code ?? '' })),

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { writeCheck } from '../catalog/facts.ts';
 import type { Backup } from '../catalog/types.ts';
-import { asError, errorDetails, WardenError, type ErrorCode } from '../errors.ts';
+import { asError, errorDetails, ERRORS, WardenError, type ErrorCode } from '../errors.ts';
 import type { Store } from '../store/types.ts';
 import { toolName } from '../version.ts';
 import { reread, type Reread, type VerifyLevel } from './reread.ts';
@@ -48,7 +48,7 @@ export async function verifyCopy(
     context.signal.throwIfAborted();
     const error = asError(thrown);
     const { code } = errorDetails(error);
-    const failed = PROVES_DAMAGE.has(code);
+    const failed = provesDamage(code);
     result = { level: wanted, outcome: failed ? 'failed' : 'inconclusive', reason: error.message, code };
     context.logger.error(
       { id: backup.id, store: store.name, level: wanted, err: error },
@@ -87,15 +87,10 @@ async function readAsFar(
   }
 }
 
-/** Errors that say something about the bytes, not about the way to them. */
-export const PROVES_DAMAGE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'verification-failed',
-  'object-missing',
-  'not-seekable',
-  'not-bolt',
-  'not-etcd',
-  'bolt-damaged',
-]);
+/** Whether an error says something about the bytes, not about the way to them. */
+export function provesDamage(code: ErrorCode): boolean {
+  return ERRORS[code].exit === ERRORS['verification-failed'].exit || code === 'object-missing';
+}
 
 async function record(line: VerifyLine, cluster: string, store: Store, context: VerifyContext): Promise<void> {
   const { id, level, outcome, reason } = line;

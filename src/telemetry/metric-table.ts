@@ -137,6 +137,24 @@ export const METRICS = {
   etcd_warden_disk_full: { type: 'gauge', help: '1 after a backup failed for want of space, until one succeeds.', labels: CLUSTER },
   etcd_warden_store_reachable: { type: 'gauge', help: '1 when the store could be listed at the last look.', labels: ['cluster', 'store'] },
 
+  etcd_warden_verify_last_success_timestamp_seconds: {
+    type: 'gauge',
+    help: 'When a stored backup was last read again and found sound, at this level or deeper.',
+    labels: ['cluster', 'store', 'level'],
+    values: 'level: stored, content, proved',
+  },
+  etcd_warden_verifications_total: {
+    type: 'counter',
+    help: 'Copies of backups that the daemon read again, by the level that was reached and by outcome.',
+    labels: ['cluster', 'store', 'level', 'outcome'],
+    values: 'level: stored, content, proved; outcome: ok, failed, inconclusive',
+  },
+  etcd_warden_verify_failed: {
+    type: 'gauge',
+    help: '1 while the check of the newest backup on the store says that it is not sound.',
+    labels: ['cluster', 'store'],
+  },
+
   etcd_warden_retention_removed_total: { type: 'counter', help: 'Backups removed by retention.', labels: CLUSTER },
   etcd_warden_retention_kept: { type: 'gauge', help: 'Backups that the last prune kept.', labels: CLUSTER },
   etcd_warden_retention_failures_total: {

@@ -108,6 +108,7 @@ export function surveyResult(newestMs?: number, part: Partial<SurveyResult> = {}
     newestComplete: newest,
     stores: [{ store: 'local', newestVerifiedMs: newestMs, missing: 0 }],
     unaccepted: undefined,
+    verification: { due: [], sound: [], lastMs: undefined, failed: [] },
     proof: { newestProvedMs: newestMs, wanting: [], disagreement: undefined },
     ...part,
   };
@@ -132,6 +133,7 @@ export function clusterConfig(
     dataDir: undefined,
     encryption: { recipients: [], identity: undefined },
     index: { enabled: false },
+    verify: { schedule: { cron: undefined, timeZone: 'UTC', jitterMs: 0 }, level: 'proved', everyMs: 30 * 86_400_000 },
     proof: { enabled: true, members: 'follower', allEveryMs: 86_400_000, maxStallMs: 2_000, timeoutMs: 300_000, window: undefined },
     retention: {
       keepLast: 3,

@@ -4,7 +4,7 @@ import type { Backup, Catalog, Copy } from '../../catalog/types.ts';
 import { WardenError } from '../../errors.ts';
 import { age, BACKUP_COLUMNS, catalogRemarks, type BackupRow } from './backups.ts';
 
-const good: Copy = { store: 'local', manifest: 'present', data: 'present', check: undefined, verified: true };
+const good: Copy = { store: 'local', manifest: 'present', data: 'present', check: undefined, soundMs: {}, verified: true };
 
 function backup(fields: Partial<Backup> = {}): Backup {
   const manifest = sampleManifest({ stores: ['local', 's3'] });

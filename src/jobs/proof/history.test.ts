@@ -10,7 +10,7 @@ const disagreement = { members: ['m3'], reason: 'm3 has other data than m2' };
 /** The hour is the backup's time and name. */
 function backup(hour: number, fields: Partial<Manifest> = {}, later: Partial<Backup> = {}): Backup {
   const manifest = sampleManifest({ time: `2026-11-22T${String(hour).padStart(2, '0')}:00:00.000Z`, ...fields });
-  const copy = { store: 'local', manifest: 'present', data: 'present', check: undefined, verified: true } as const;
+  const copy = { store: 'local', manifest: 'present', data: 'present', check: undefined, soundMs: {}, verified: true } as const;
   return {
     id: `at-${hour}`,
     cluster: 'prod',
@@ -68,7 +68,7 @@ describe('what may still be proved', () => {
   });
 
   test('not one of another history, a suspect one, one proved since, one that no store holds, or one of before there were proofs', () => {
-    const copy = { store: 'local', manifest: 'present', data: 'missing', check: undefined, verified: false } as const;
+    const copy = { store: 'local', manifest: 'present', data: 'missing', check: undefined, soundMs: {}, verified: false } as const;
     expect(
       ids(
         backup(1, { ...unproved('timeout'), lineage: LINEAGE_TWO }),
