@@ -170,7 +170,8 @@ async function runVerb(
       arguments: args,
       options,
       loaded,
-      output,
+      // On a terminal the live line stands where the next piece of an answer goes.
+      output: { ...output, write: (piece) => (progress.pause(), output.write(piece)) },
       json,
       ask:
         person === undefined

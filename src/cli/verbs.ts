@@ -20,7 +20,7 @@ export const VERBS: readonly Verb[] = [
     name: 'backup',
     summary: 'take one backup now; the exit code tells',
     description:
-      'Streams a snapshot from the best member, checks length and SHA-256, reads the true revision from it, and publishes it on every store with its manifest last.\nRemoves nothing unless --prune is given. Exit code 0: complete; 3: on some stores only, or --prune could not do its part; 13: taken, but suspect; anything else: no backup.',
+      'Streams a snapshot from the best member, checks length, SHA-256 and every page and record of it, compares its hash (HashKV) with that of a member, and publishes it on every store with its manifest last. The member that is asked applies no writes while it computes: a follower, by turns; --no-proof asks nobody.\nRemoves nothing unless --prune is given. Exit code 0: complete; 3: on some stores only, or --prune could not do its part; 13: taken, but suspect (damaged, or not what the members hold); anything else: no backup.',
     examples: [
       [
         'etcd-warden backup --endpoints https://10.0.0.1:2379 --to /var/backups/etcd',
@@ -147,6 +147,99 @@ export const VERBS: readonly Verb[] = [
     needs: 'stores',
     changes: true,
     load: () => import('./verbs/import.ts'),
+  },
+  {
+    name: 'keys',
+    arguments: '<id> [prefix]',
+    summary: 'list the keys in a backup, or what fills it',
+    description:
+      'Every key with its revision, version, size and lease, in the order of etcd; with --summary counts and bytes by prefix, largest first, as `du` shows what fills a disk: HISTORY is what the next compaction can remove.\nA backup with a key index is not read as a whole. ID may also be a plain file.',
+    examples: [
+      ['etcd-warden keys latest /registry/configmaps/ --from s3://bucket/prefix', 'without downloading the backup'],
+      ['etcd-warden keys ./snapshot.db --summary --depth 2', 'what fills the database, of a file that etcdctl saved'],
+    ],
+    options: [
+      ['--summary', 'counts and bytes by prefix instead of keys'],
+      ['--depth <levels>', 'levels of a prefix in --summary (default: 3)'],
+      ['--separator <text>', 'what separates the levels (default: /)'],
+      ['--limit <count>', 'this many lines at most'],
+      ['--revision <revision>', 'as of this revision; the newest in the backup otherwise'],
+      ['--base64-key', 'the prefix is given in base64'],
+      ['--store <name>', 'read from this store only'],
+    ],
+    shows: ['identity-file'],
+    needs: 'stores',
+    changes: false,
+    load: () => import('./verbs/keys.ts'),
+  },
+  {
+    name: 'get',
+    arguments: '<id> <key>',
+    summary: 'show a key as a backup holds it',
+    description:
+      'The value of one key, now or at any revision that the backup still holds. Shown safely: text, JSON, Kubernetes objects by name, anything else as hex; no control character reaches the terminal. Secrets of Kubernetes are masked.\nExit code 10 when there is no such key, with what is known of it.',
+    examples: [
+      ['etcd-warden get latest /app/settings --from /var/backups/etcd', 'as it was at the newest backup'],
+      ['etcd-warden get 2026-11-22T10:00 /app/settings --revision 12345', 'at a revision'],
+      ['etcd-warden get ./snapshot.db /registry/configmaps/default/app --raw', 'the bytes, from a plain file'],
+    ],
+    options: [
+      ['--revision <revision>', 'as of this revision; the newest in the backup otherwise'],
+      ['--raw', 'write the bytes of the value and nothing else'],
+      ['--full', 'all of a binary value instead of its beginning'],
+      ['--show-secrets', 'do not mask secrets'],
+      ['--base64-key', 'the key is given in base64'],
+      ['--store <name>', 'read from this store only'],
+    ],
+    shows: ['identity-file'],
+    needs: 'stores',
+    changes: false,
+    load: () => import('./verbs/get.ts'),
+  },
+  {
+    name: 'history',
+    arguments: '<id> <key>',
+    summary: 'every change of a key that is still held',
+    description:
+      'Each revision with kind, version, size and lease, oldest first. Times come from the marks that each backup took: between them nobody knows, and the table says so.\nExit code 3 when --all had to leave a backup out.',
+    examples: [
+      ['etcd-warden history latest /app/settings', 'what the newest backup still holds'],
+      ['etcd-warden history latest /app/settings --all --values', 'over all backups of the same history, with the beginning of each value'],
+    ],
+    options: [
+      ['--all', 'over all backups of the same history, and which of them holds which change'],
+      ['--values', 'the beginning of each value'],
+      ['--show-secrets', 'do not mask secrets'],
+      ['--base64-key', 'the key is given in base64'],
+      ['--store <name>', 'read from this store only'],
+    ],
+    shows: ['identity-file'],
+    needs: 'stores',
+    changes: false,
+    load: () => import('./verbs/history.ts'),
+  },
+  {
+    name: 'diff',
+    arguments: '<id> <other> [prefix]',
+    summary: 'what differs between two backups, or a backup and the cluster',
+    description:
+      'Keys that were added (+), removed (-) or changed (~) from the first to the second. Either may be `live`, the running cluster, which is read at one revision, a page at a time.\nExit code 0 also when they differ, unless --exit-code is given.',
+    examples: [
+      ['etcd-warden diff 2026-11-21 latest /registry/deployments/', 'what changed since yesterday'],
+      ['etcd-warden diff latest live --values', 'what the cluster changed since its newest backup, line by line'],
+    ],
+    options: [
+      ['--values', 'both values of each difference as unified text'],
+      ['--exit-code', 'exit code 1 when they differ'],
+      ['--full', 'all of a binary value instead of its beginning'],
+      ['--show-secrets', 'do not mask secrets'],
+      ['--base64-key', 'the prefix is given in base64'],
+      ['--store <name>', 'read from this store only'],
+    ],
+    shows: ['identity-file', 'endpoints', 'cacert', 'cert', 'key', 'user', 'password-file'],
+    needs: 'stores',
+    changes: false,
+    load: () => import('./verbs/diff.ts'),
   },
   {
     name: 'hold',

@@ -87,7 +87,7 @@ export async function* differences(before: DiffSide, after: DiffSide, options: D
         counts.added += 1;
         yield { kind: 'added', key: next.value!.key, before: undefined, after: next.value! };
       } else {
-        const verdict = await compareKeys(old.value!, next.value!, options);
+        const verdict = await compareKeys(old.value, next.value, options);
         counts[verdict] += 1;
         if (verdict === 'changed') yield { kind: 'changed', key: old.value!.key, before: old.value!, after: next.value! };
       }

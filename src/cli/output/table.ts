@@ -31,17 +31,26 @@ const LEAST_WRAPPED = 24;
 /**
  * Lines without a final newline. A column that is empty in every row is left out.
  * @param width columns of the terminal, or Infinity when the output is not one
+ * @param part `next` continues a table whose first rows were printed before: no titles, and nothing is said again
  */
-export function renderTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[], width: number): string {
+export function renderTable<Row>(
+  columns: readonly Column<Row>[],
+  rows: readonly Row[],
+  width: number,
+  part: 'whole' | 'next' = 'whole',
+): string {
   const all = columns
     .map((column) => render(column, rows))
     .filter((column) => rows.length === 0 || column.cells.some((cell) => cell !== ''));
   let shown = all;
   for (;;) {
     const widths = fit(shown, width);
-    if (widths !== undefined) return [...renderLines(shown, widths), ...remark(all, shown, width)].join('\n');
+    if (widths !== undefined) {
+      const lines = renderLines(shown, widths);
+      return (part === 'next' ? lines.slice(1) : [...lines, ...remark(all, shown, width)]).join('\n');
+    }
     const spare = Math.max(...shown.map((column) => column.spare ?? -1));
-    if (spare < 0) return renderBlocks(all, rows.length, width);
+    if (spare < 0) return `${part === 'next' ? '\n' : ''}${renderBlocks(all, rows.length, width)}`;
     shown = shown.filter((column) => column.spare !== spare);
   }
 }

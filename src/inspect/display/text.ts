@@ -50,6 +50,13 @@ export function isText(bytes: Buffer): boolean {
   return true;
 }
 
+/** Whether a terminal shows every character of it: text without anything that would have to be escaped. */
+export function isHarmless(bytes: Buffer): boolean {
+  if (!isUtf8(bytes)) return false;
+  const text = bytes.toString();
+  return safeLines(text).join('\n') === text.replaceAll('\r\n', '\n').replaceAll('\t', TAB);
+}
+
 /** Bytes of the UTF-8 character that begins at `at`; 0 when none does. */
 function characterLength(bytes: Buffer, at: number): number {
   for (let length = 1; length <= 4 && at + length <= bytes.length; length += 1) {
