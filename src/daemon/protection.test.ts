@@ -117,8 +117,29 @@ describe('the protection of a cluster', () => {
         acceptCluster: false,
         onNewGeneration: 'open',
         slot: '2026-11-22T12:00:00.000Z',
+        index: 'later',
       },
     });
+  });
+
+  test('the key index comes after each backup, and is tried again until it is there or can never be', async () => {
+    const failure = (code: string): unknown => [{ id: 'x', store: 'local', outcome: 'failed', bytes: 0, error: { code, message: 'no' } }];
+    const answers = [failure('disk-full'), [{ id: 'x', store: 'local', outcome: 'built', bytes: 7 }], failure('key-missing')];
+    const { clock, jobs, said } = await protect({
+      config: clusterConfig({ index: { enabled: true } }),
+      answer: (job) => (job.verb === 'backup' ? backupResult() : job.verb === 'index' ? answers.shift() : undefined),
+    });
+    const tried = (): number => jobs.verbs().filter((verb) => verb === 'index').length;
+    await clock.advance(10_000);
+    expect(tried()).toBe(1); // before the first slot: the disk is full
+    expect(said('a backup has no key index')).toBe(true);
+    await clock.advance(MINUTE);
+    expect(jobs.verbs().slice(-3)).toEqual(['prune', 'survey', 'index']); // after the backup of 12:00
+    await clock.advance(HOUR);
+    expect(tried()).toBe(3); // after that of 13:00: without an identity it can never be
+    jobs.started.length = 0;
+    await clock.advance(30 * MINUTE);
+    expect(tried()).toBe(0);
   });
 
   test('a failed backup is tried again inside its slot, with growing delays, and then given up', async () => {
