@@ -1,4 +1,5 @@
 /** What a cluster and its protection look like now: one round of asking, nothing remembered. */
+import { currentGeneration } from '../catalog/generations.ts';
 import { isImported, type Catalog } from '../catalog/types.ts';
 import type { ClusterConfig } from '../config/types.ts';
 import { asError } from '../errors.ts';
@@ -7,6 +8,7 @@ import { observeCluster } from '../etcd/cluster.ts';
 import { hex } from '../etcd/ids.ts';
 import { MemberClient } from '../etcd/member.ts';
 import type { ClusterAccess, ClusterView, MemberView } from '../etcd/types.ts';
+import { proofHistory } from './proof/history.ts';
 import type { JobContext } from './types.ts';
 
 export interface MemberReport {
@@ -119,12 +121,18 @@ export interface Protection {
   readonly backups: number;
   readonly partial: number;
   readonly suspect: number;
+  /** Newest backup that members of the cluster confirmed. */
+  readonly proved: { readonly id: string; readonly time: string; readonly members: readonly string[] } | undefined;
+  /** While members have different data. */
+  readonly disagreement: { readonly members: readonly string[]; readonly reason: string } | undefined;
 }
 
 /** What the stores protect, from the catalogue. */
 export function protectionOf(catalog: Catalog): Protection {
   const good = catalog.backups.filter((backup) => backup.suspect === undefined && backup.copies.some((copy) => copy.verified));
   const latest = good.findLast((backup) => !isImported(backup));
+  const proved = catalog.backups.findLast(({ proof }) => proof !== undefined);
+  const { disagreement } = proofHistory(catalog, currentGeneration(catalog.generations)?.lineage);
   return {
     latest:
       latest === undefined
@@ -140,5 +148,10 @@ export function protectionOf(catalog: Catalog): Protection {
     backups: catalog.backups.length,
     partial: catalog.backups.filter((backup) => backup.state !== 'complete').length,
     suspect: catalog.backups.filter((backup) => backup.suspect !== undefined).length,
+    proved:
+      proved?.proof === undefined
+        ? undefined
+        : { id: proved.id, time: new Date(proved.timeMs).toISOString(), members: proved.proof.members },
+    disagreement: disagreement === undefined ? undefined : { members: disagreement.members, reason: disagreement.reason },
   };
 }

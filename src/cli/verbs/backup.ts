@@ -74,17 +74,26 @@ function retentionText(prune: PruneResult | Error | undefined, { wanted, width }
   return wanted ? ['  nothing was pruned, because the backup is not on every store'] : [];
 }
 
+function proofText({ proof, unproved, keyCount, stall }: BackupResult): string {
+  const counted = keyCount === undefined ? '' : `${keyCount} keys, `;
+  if (proof === undefined) return `${counted}NOT PROVED: ${printable(unproved?.reason ?? 'no member was asked')}`;
+  const waited = stall?.longestMs === undefined ? '' : `, in ${formatDurationShort(Math.max(1, stall.longestMs))}`;
+  return `${counted}proved equal to ${proof.members.map(printable).join(', ')}${waited}`;
+}
+
 function backupText(result: BackupResult): string {
   const lines = [
     `backup ${result.id} of ${result.cluster}: ${result.outcome === 'partial' ? 'PARTIAL, not on every store' : result.outcome}`,
     `  revision ${result.revision} from ${printable(result.member)} (${result.role}), ${formatBytes(result.plainBytes)} stored as ${formatBytes(result.storedBytes)} in ${formatDurationShort(result.durationMs)}`,
   ];
+  lines.push(`  ${proofText(result)}`);
   for (const store of result.stores) {
     if (store.outcome === 'stored') lines.push(`  ${store.store}: stored and confirmed`);
     else lines.push(`  ${store.store}: FAILED: ${printable(store.error?.message ?? 'no reason given')}`);
     if (store.error?.hint !== undefined) lines.push(`    hint: ${printable(store.error.hint)}`);
   }
-  for (const warning of result.warnings) lines.push(`  warning: ${printable(warning.message)}`);
+  // Why there is no proof stands above already.
+  for (const warning of result.warnings.filter(({ code }) => code !== 'unproved')) lines.push(`  warning: ${printable(warning.message)}`);
   if (result.newGeneration !== undefined) lines.push(`  a new generation begins: ${printable(result.newGeneration.reason)}`);
   if (result.suspect !== undefined) lines.push(`  SUSPECT: ${printable(result.suspect)}`);
   if (result.outcome === 'partial') lines.push('  the daemon completes it once the store is back; without one: etcd-warden copy --missing');

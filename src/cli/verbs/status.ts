@@ -55,8 +55,8 @@ function isHealthy(report: ClusterReport | Error): boolean {
 
 function isProtected(catalog: Catalog | Error, maxAgeMs: number, now: Date): boolean {
   if (catalog instanceof Error) return false;
-  const { latest } = protectionOf(catalog);
-  return latest !== undefined && now.getTime() - Date.parse(latest.time) <= maxAgeMs;
+  const { latest, disagreement } = protectionOf(catalog);
+  return disagreement === undefined && latest !== undefined && now.getTime() - Date.parse(latest.time) <= maxAgeMs;
 }
 
 const COLUMNS: readonly Column<MemberReport>[] = [
@@ -112,6 +112,10 @@ function protectionText(catalog: Catalog | Error, maxAgeMs: number, now: Date): 
   const late = ageMs > maxAgeMs ? `, OLDER than ${formatDurationShort(maxAgeMs)}` : '';
   return [
     `newest verified backup: ${protection.latest.id}, ${formatDurationShort(ageMs)} ago${late}, revision ${protection.latest.revision}, on ${protection.latest.stores.join(', ')}`,
+    protection.proved === undefined
+      ? 'no backup was compared with the cluster'
+      : `newest proved backup: ${protection.proved.id}, ${formatDurationShort(now.getTime() - Date.parse(protection.proved.time))} ago, equal to ${protection.proved.members.map(printable).join(', ')}`,
+    ...(protection.disagreement === undefined ? [] : [`MEMBERS DISAGREE: ${printable(protection.disagreement.reason)}`]),
     `protected since ${protection.since}: ${counted(protection.backups, 'backup')}, ${protection.partial} not complete, ${protection.suspect} suspect`,
     ...remarks,
   ];
