@@ -1,7 +1,9 @@
 /** The keys of a snapshot: from its key index where there is one, else by reading the file. */
 import { tmpdir } from 'node:os';
 import { createScratch } from '../archive/scratch.ts';
+import { openBolt } from '../boltdb/bolt.ts';
 import { WardenError } from '../errors.ts';
+import { readHead } from '../mvcc/head.ts';
 import { openKeyIndex } from './index/open.ts';
 import type { InspectProgress } from './open.ts';
 import { scanDirectory } from './scan.ts';
@@ -36,6 +38,20 @@ export async function directoryOf(snapshot: OpenedSnapshot, options: DirectoryOp
     const hint = error.code === 'index-invalid' && error.hint !== undefined ? ` (${error.hint})` : '';
     note?.(`${error.message}; reading the whole file instead${hint}`);
   }
+  await requireItsRevision(snapshot, signal);
   const scratch = createScratch(options.scratchFolder ?? tmpdir(), { encrypted: snapshot.file.encrypted });
   return { directory: scanDirectory(snapshot, { scratch, progress: options.progress }), indexed: false };
+}
+
+/**
+ * The index carries the hash of the snapshot that it is of; without it an older object under the name of a newer one would answer for it.
+ * @throws WardenError `verification-failed`
+ */
+async function requireItsRevision({ backup, name, file }: OpenedSnapshot, signal: AbortSignal): Promise<void> {
+  if (backup === undefined) return;
+  const { revision } = await readHead(await openBolt(file, signal), signal);
+  if (String(revision) === backup.manifest.revision) return;
+  throw new WardenError('verification-failed', `${name} holds revision ${revision}, its manifest says ${backup.manifest.revision}`, {
+    hint: `verify the copies: etcd-warden verify ${name}`,
+  });
 }

@@ -26,8 +26,8 @@ export interface PutTask {
   /** A key, or with `prefix` what the keys begin with. */
   readonly key: Buffer;
   readonly prefix: boolean;
-  /** State at this revision; absent = the newest in the backup. */
-  readonly at: bigint | undefined;
+  /** The revision whose state is put back. */
+  readonly at: bigint;
 }
 
 const PREVIEW_CHARACTERS = 60;
@@ -109,10 +109,13 @@ async function planned(client: KeysClient, { options, context }: Invocation, tas
     signal: context.signal,
   });
   if (plan.changes.length + plan.same > 0) return plan;
-  const when = at === undefined ? '' : ` at revision ${at}`;
-  throw new WardenError('nothing-found', `${snapshot.name} holds no key ${prefix ? 'that begins with ' : ''}${displayKey(key)}${when}`, {
-    hint: '`etcd-warden keys` shows what it holds; a key that was deleted can be had with --revision',
-  });
+  throw new WardenError(
+    'nothing-found',
+    `${snapshot.name} holds no key ${prefix ? 'that begins with ' : ''}${displayKey(key)} at revision ${at}`,
+    {
+      hint: '`etcd-warden keys` shows what it holds; a key that was deleted can be had with --revision',
+    },
+  );
 }
 
 /** @returns whether the plan was shown already. @throws WardenError `refused` */

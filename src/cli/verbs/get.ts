@@ -12,10 +12,13 @@ import type { Answer, Invocation } from '../verb.ts';
 export async function run(invocation: Invocation): Promise<Answer> {
   const { options, context } = invocation;
   if (options['raw'] === true && invocation.json) throw new WardenError('usage', '--raw and --json exclude each other');
+  const putting = puttingOf(invocation);
   return inspect(invocation, async (opened) => {
     const { directory, snapshot, held } = opened;
     const at = chooseRevision(revisionOption(invocation), held, snapshot.name);
     const key = keyArgument(invocation, invocation.arguments[1] ?? '');
+    if (putting !== undefined)
+      return (await import('./get-put.ts')).putKeys(invocation, { snapshot, directory, key, at, prefix: putting === 'prefix' });
     context.progress({ step: 'find', message: `looking for ${displayKey(key)}` });
     const entry = await directory.find(key, context.signal);
     const revision = entry === undefined ? undefined : liveAt(entry, at);
@@ -38,6 +41,28 @@ export async function run(invocation: Invocation): Promise<Answer> {
     };
   });
 }
+
+/** Whether keys go back to the live cluster instead of being shown. @throws WardenError `usage` */
+function puttingOf({ options }: Pick<Invocation, 'options'>): 'key' | 'prefix' | undefined {
+  const putting = options['putPrefix'] === true ? 'prefix' : options['put'] === true ? 'key' : undefined;
+  const misplaced = putting === undefined ? ONLY_WITH_PUT : ONLY_WITHOUT_PUT;
+  const flag = Object.keys(misplaced).find((name) => options[name] === true);
+  if (flag !== undefined)
+    throw new WardenError(
+      'usage',
+      `${misplaced[flag]} ${putting === undefined ? 'goes only with --put or --put-prefix' : 'does not go with --put'}`,
+    );
+  return putting;
+}
+
+const ONLY_WITH_PUT: Readonly<Record<string, string>> = {
+  dryRun: '--dry-run',
+  yes: '--yes',
+  withLease: '--with-lease',
+  kubernetes: '--kubernetes',
+  acceptCluster: '--accept-cluster',
+};
+const ONLY_WITHOUT_PUT: Readonly<Record<string, string>> = { raw: '--raw', full: '--full' };
 
 /** The value in JSON: text where it is UTF-8, else base64; nothing of one that holds a secret. Shared with `diff` and `history`. */
 export function valueJson(value: Buffer, shown: ShownValue): Record<string, unknown> {

@@ -3,12 +3,6 @@ import type { LiveKey } from '../../etcd/keys.ts';
 import type { KeyEntry, KeyRevision } from '../types.ts';
 import type { Change } from './types.ts';
 
-/** The newest change of a key that is not newer than `at`; undefined when the key did not exist then. */
-export function revisionAt(entry: KeyEntry, at: bigint | undefined): KeyRevision | undefined {
-  const found = entry.revisions.findLast((revision) => at === undefined || revision.main <= at);
-  return found === undefined || found.tombstone ? undefined : found;
-}
-
 /** What is known of one key. */
 export interface Comparison {
   readonly entry: KeyEntry;

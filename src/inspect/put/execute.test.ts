@@ -11,7 +11,7 @@ const signal = new AbortController().signal;
 const TIMEOUT = new WardenError('timeout', 'no answer');
 
 function planFor(live: MemoryKeys): Promise<PutPlan> {
-  return planPut({ directory, live, range: {}, withLease: false, preview: () => '', signal });
+  return planPut({ directory, live, range: {}, at: 1000n, withLease: false, preview: () => '', signal });
 }
 
 async function execute(live: MemoryKeys, { changes }: PutPlan, more: Partial<ExecuteRequest> = {}): Promise<Executed> {

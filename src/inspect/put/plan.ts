@@ -2,8 +2,9 @@
 import { WardenError } from '../../errors.ts';
 import type { KeysClient, LiveKey } from '../../etcd/keys.ts';
 import { keyText } from '../../etcd/keys.ts';
+import { liveAt } from '../state.ts';
 import type { KeyDirectory, KeyEntry, KeyRange, KeyRevision } from '../types.ts';
-import { changeOf, revisionAt } from './compare.ts';
+import { changeOf } from './compare.ts';
 import { isKubernetesKey, isSealed } from './kubernetes.ts';
 import type { Change, PutPlan } from './types.ts';
 
@@ -16,8 +17,8 @@ export interface PlanRequest {
   readonly directory: KeyDirectory;
   readonly live: Pick<KeysClient, 'read' | 'leaseLives'>;
   readonly range: KeyRange;
-  /** State at this revision; absent = the newest in the backup. */
-  readonly at?: bigint | undefined;
+  /** The revision whose state is put back. */
+  readonly at: bigint;
   readonly withLease: boolean;
   /** Default MAX_CHANGES. */
   readonly maxChanges?: number | undefined;
@@ -31,7 +32,7 @@ export interface PlanRequest {
 export async function planPut(request: PlanRequest): Promise<PutPlan> {
   const planner = new Planner(request);
   for await (const entry of request.directory.entries(request.range, request.signal)) {
-    const revision = revisionAt(entry, request.at);
+    const revision = liveAt(entry, request.at);
     if (revision !== undefined) await planner.add(entry, revision);
   }
   return planner.finish();

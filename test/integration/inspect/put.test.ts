@@ -26,7 +26,7 @@ function backupOf(prefix: string, keys: number, value = 'from the backup', lease
 }
 
 function plan(client: KeysClient, directory: KeyDirectory, withLease = false): Promise<PutPlan> {
-  return planPut({ directory, live: client, range: {}, withLease, preview: () => '', signal });
+  return planPut({ directory, live: client, range: {}, at: 1000n, withLease, preview: () => '', signal });
 }
 
 async function put(client: KeysClient, directory: KeyDirectory): Promise<Executed> {
