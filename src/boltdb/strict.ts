@@ -24,6 +24,8 @@ export function leafFault(page: Page, offsets: Uint32Array): string | undefined 
   for (let i = 0; i < count; i += 1) {
     const flags = order.u32(bytes, HEADER_LENGTH + i * ELEMENT_LENGTH);
     if (flags > BUCKET_FLAG) return `element ${i} has the flags 0x${flags.toString(16)}, known are 0 and 0x1`;
+    // The library puts nothing else there (tx.go, `Cursor`), and a lost flag would lose the whole bucket without a word.
+    if (flags !== BUCKET_FLAG && page.path.length === 0) return `element ${i} is not a bucket, and only buckets lie in the tree of them`;
     const at = i * OFFSETS_PER_ELEMENT;
     const [keyAt, valueAt] = [offsets[at]!, offsets[at + 1]!];
     if (keyAt !== end) return `element ${i} lies at ${keyAt}, the one before it ends at ${end}`;
@@ -31,6 +33,10 @@ export function leafFault(page: Page, offsets: Uint32Array): string | undefined 
     end = offsets[at + 2]!;
     if (end - valueAt > MAX_VALUE_LENGTH) return `the value of element ${i} has ${end - valueAt} bytes, bbolt allows ${MAX_VALUE_LENGTH}`;
   }
+  if (page.inline && end !== bytes.length) return `its elements take up ${end} bytes, it has ${bytes.length}`;
+  // Nobody's below a branch, so a root: a count that was lost would make it an empty bucket.
+  if (count === 0 && bytes.subarray(end, end + ELEMENT_LENGTH).some((byte) => byte !== 0))
+    return 'it says that it has no elements, and holds some';
   return undefined;
 }
 

@@ -426,4 +426,28 @@ export const PLANTED: readonly PlantedDamage[] = [
     bucket: [],
     bbolt: 'finds',
   },
+  {
+    what: 'a bucket that is none any more',
+    plant: (f) => f.bytes.writeUInt32LE(0, at(f, f.root, element(1, 0))),
+    reason: /element 1 is not a bucket/,
+    page: (f) => f.root,
+    bucket: [],
+    bbolt: 'finds', // as pages that nothing uses
+  },
+  {
+    what: 'a tree of buckets that has lost its count',
+    plant: (f) => f.bytes.writeUInt16LE(0, at(f, f.root, 10)),
+    reason: /no elements, and holds some/,
+    page: (f) => f.root,
+    bucket: [],
+    bbolt: 'finds', // as pages that nothing uses
+  },
+  {
+    what: 'an inline bucket that has lost its count',
+    plant: (f) => f.bytes.writeUInt16LE(0, f.bytes.indexOf('key-0000', at(f, f.root)) - 3 * 16 - 6),
+    reason: /its elements take up 16 bytes, it has \d+/,
+    page: (f) => f.root,
+    bucket: ['meta'],
+    bbolt: 'overlooks',
+  },
 ];

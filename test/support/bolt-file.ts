@@ -140,9 +140,10 @@ export function boltFile(buckets: BucketContents, options: BoltFileOptions = {})
         ...itemsOf(nested, inner),
       ]);
       const header = Buffer.alloc(16);
-      const inline = image('leaf', items);
+      const inlineLength = items.reduce((sum, { key, value }) => sum + 16 + key.length + value.length, 16);
       const hasBuckets = items.some((item) => item.flags === 1);
-      if (inline.length <= inlineBytes && !hasBuckets) return { key: Buffer.from(name), value: Buffer.concat([header, inline]), flags: 1 };
+      if (inlineLength <= inlineBytes && !hasBuckets)
+        return { key: Buffer.from(name), value: Buffer.concat([header, image('leaf', items)]), flags: 1 };
       const id = tree(items);
       bucketRoots.set(inner.join('/'), id);
       u64(header, BigInt(id), 0);
