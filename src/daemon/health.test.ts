@@ -70,6 +70,13 @@ describe('readiness', () => {
     expect(codes([], { ...FINE, nowMs: 5 })).toEqual(['clock-not-set']);
   });
 
+  test('a newest backup whose verification failed is a reason, with its place', () => {
+    const survey = surveyResult(NOW - 1000);
+    const failed = [{ id: 'x', store: 's3', reason: 'page 7 of bucket key: it lies below itself' }];
+    const report = readiness([status(1000, { survey: { ...survey, verification: { ...survey.verification, failed } } })], FINE);
+    expect(report).toMatchObject({ ready: false, reasons: [{ code: 'verification-failed', message: expect.stringContaining('page 7') }] });
+  });
+
   test('a backup from the future is no proof of anything', () => {
     expect(codes([status(-HOUR)], FINE)).toEqual(['future-backup']);
     expect(codes([status(-1000)], FINE)).toEqual([]);
