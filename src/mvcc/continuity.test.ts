@@ -45,7 +45,7 @@ describe('continuity', () => {
     'property: histories of a sound store follow, compaction: %s',
     async (compaction) => {
       const random = seeded(60);
-      for (let round = 0; round < 12; round += 1) {
+      for (let round = 0; round < 8; round += 1) {
         const history = randomHistory({ random, steps: 5 + random.below(60), keys: 1 + random.below(9), compaction });
         expect(await verdict(history.records, Number(history.compactRevision)), `round ${round}`).toBe(history.records.length);
       }
@@ -141,7 +141,7 @@ describe('continuity', () => {
 
   test('property: whatever bit of a record is turned, only errors of ours come out', async () => {
     const random = seeded(62);
-    for (let round = 0; round < 150; round += 1) {
+    for (let round = 0; round < 80; round += 1) {
       const history = randomHistory({ random, steps: 8, keys: 3 });
       const records = history.records.map(({ key, value }) => ({ key: Buffer.from(key), value: Buffer.from(value) }));
       const { value } = records[random.below(records.length)]!;

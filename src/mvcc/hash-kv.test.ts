@@ -11,13 +11,13 @@ function pairs(history: ModelHistory, random: Random): [bigint, bigint][] {
   const all: [bigint, bigint][] = [];
   for (let r = history.compactRevision; r <= history.revision; r += 1n)
     for (let c = history.compactRevision === 0n ? -1n : history.compactRevision; c <= r; c += 1n) all.push([r, c]);
-  return all.filter((_, i) => i === 0 || i === all.length - 1 || random.below(all.length) < 12);
+  return all.filter((_, i) => i === 0 || i === all.length - 1 || random.below(all.length) < 10);
 }
 
 describe.each(compactions)('HashKV, compaction: %s', (compaction) => {
   test('property: what the definition says, at revisions and compact revisions of random histories', async () => {
     const random = seeded(40);
-    for (let round = 0; round < 15; round += 1) {
+    for (let round = 0; round < 8; round += 1) {
       const history = randomHistory({ random, steps: 4 + random.below(16), keys: 1 + random.below(6), compaction });
       const source = sourceOf(history.records, 1 + random.below(9));
       for (const [revision, compactRevision] of pairs(history, random)) {
@@ -33,7 +33,7 @@ describe.each(compactions)('HashKV, compaction: %s', (compaction) => {
 
   test('property: the same through scratch files, when nothing fits into memory', async () => {
     const random = seeded(41);
-    for (let round = 0; round < 6; round += 1) {
+    for (let round = 0; round < 4; round += 1) {
       const history = randomHistory({ random, steps: 10 + random.below(40), keys: 1 + random.below(20), compaction });
       const { revision, compactionFinished } = history;
       const middle = revision - (revision - history.compactRevision) / 2n;

@@ -28,7 +28,7 @@ function expected(history: ModelHistory, revision: bigint): string[] {
 describe.each(['none', 'finished', 'unfinished'] as const)('the state, compaction: %s', (compaction) => {
   test('property: at every revision that is held, live keys, their number and single keys are as they were', async () => {
     const random = seeded(50);
-    for (let round = 0; round < 10; round += 1) {
+    for (let round = 0; round < 6; round += 1) {
       const history = randomHistory({ random, steps: 5 + random.below(30), keys: 1 + random.below(8), compaction });
       const oldest = history.compactRevision > 1n ? history.compactRevision : 1n;
       const span = Number(history.revision - oldest);
