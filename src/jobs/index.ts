@@ -302,7 +302,7 @@ async function sendAll(manifest: Manifest, index: SealedIndex, stores: readonly 
       lines.push(failed(manifest.id, store.name, error));
     }
   }
-  return lines;
+  return stores.flatMap(({ name }) => lines.filter((line) => line.store === name));
 }
 
 function owns({ spoolFolder: folder }: Store, { spool }: SealedIndex): boolean {
