@@ -136,6 +136,11 @@ function renderBlocks(columns: readonly Rendered[], rows: number, width: number)
   return blocks.join('\n\n');
 }
 
+/** A sentence below a table, broken where the terminal ends. */
+export function wrapText(text: string, width: number): string {
+  return wrap(text, width).join('\n');
+}
+
 /** Pieces no wider than `room`, cut at spaces where there are any; by code points, so that no character is torn apart. */
 function wrap(text: string, room: number): string[] {
   const pieces: string[] = [];

@@ -18,7 +18,7 @@ import {
   type Opened,
 } from '../inspecting.ts';
 import { streamJson, streamTable } from '../output/stream.ts';
-import { renderTable, type Column } from '../output/table.ts';
+import { renderTable, wrapText, type Column } from '../output/table.ts';
 import type { Answer, Invocation } from '../verb.ts';
 
 const DEFAULT_DEPTH = 3;
@@ -146,8 +146,8 @@ function summaryAnswer({ prefixes, total }: Summary, { opened, asked, depth, lim
     },
     text: [
       ...(shown.length === 0 ? [] : [renderTable(sizeColumns(all), shown, width)]),
-      ...(left > 0 ? [`(${left} smaller ones are not shown)`] : []),
-      last,
+      ...(left > 0 ? [wrapText(`(${left} smaller ones are not shown)`, width)] : []),
+      wrapText(last, width),
     ].join('\n'),
   };
 }
