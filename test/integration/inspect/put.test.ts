@@ -1,5 +1,7 @@
 /** Keys of a backup go back into real clusters, while others write and things fail. */
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { runCli } from '../../../src/cli/run.ts';
 import { observeCluster } from '../../../src/etcd/cluster.ts';
 import { KeysClient, keyText } from '../../../src/etcd/keys.ts';
 import { clusterBar } from '../../../src/inspect/put/gate.ts';
@@ -10,7 +12,12 @@ import type { KeyDirectory } from '../../../src/inspect/types.ts';
 import type { EtcdMinor } from '../../../tools/programs.ts';
 import { type Cluster, startCluster } from '../../support/cluster.ts';
 import { memoryDirectory } from '../../support/memory-keys.ts';
+import { until } from '../../support/processes.ts';
+import { product } from '../../support/product.ts';
+import { recordedOutput } from '../../support/recorded-output.ts';
+import { startWarden } from '../../support/run-warden.ts';
 import { startTcpProxy } from '../../support/tcp-proxy.ts';
+import { removeFolder, temporaryFolder } from '../../support/watchdog.ts';
 
 const signal = new AbortController().signal;
 
@@ -245,5 +252,153 @@ describe('users that may not write', () => {
     } finally {
       client.close();
     }
+  });
+});
+
+describe('get --put and --put-prefix', () => {
+  let folder: string;
+  let cluster: Cluster;
+  let config: readonly string[];
+  let id: string;
+  beforeAll(async () => {
+    folder = temporaryFolder('get-put');
+    cluster = await startCluster({ minor: '3.6' });
+    await cluster.fill({ keys: 250, valueBytes: 100, prefix: '/many/' });
+    await cluster.etcdctl(['put', '/app/a', 'one']);
+    await cluster.etcdctl(['put', '/app/b', 'two\u001b[31m']);
+    await cluster.etcdctl(['put', '/app/c', 'three']);
+    await cluster.etcdctl(['put', '/registry/secrets/default/s', '{"kind":"Secret","data":{"p":"aHVudGVy"}}']);
+    const subject = product({ folder, cluster, clusterOptions: { coordinate: false } });
+    config = ['--config', subject.configPath];
+    ({ id } = await subject.backup());
+  });
+  afterAll(async () => {
+    await cluster?.stop();
+    removeFolder(folder);
+  });
+
+  async function warden(
+    words: readonly string[],
+    answer?: boolean,
+  ): Promise<{ code: number; stdout: string; stderr: string; asked: string[] }> {
+    const output = recordedOutput();
+    const asked: string[] = [];
+    const ask = async (question: string): Promise<boolean> => {
+      asked.push(question);
+      return answer === true;
+    };
+    const code = await runCli([...words, ...config], { env: {}, output, ...(answer === undefined ? {} : { ask }) });
+    return { code, stdout: output.printed.join('\n'), stderr: output.said.join('\n'), asked };
+  }
+
+  test('shows what changes, asks, and puts only after a yes; a second time there is nothing to do', async () => {
+    await cluster.etcdctl(['put', '/app/a', 'spoilt']);
+    await cluster.etcdctl(['del', '/app/b']);
+    const words = ['get', id, '/app/', '--put-prefix'];
+    const no = await warden(words, false);
+    expect([no.code, no.asked]).toEqual([14, ['put 2 keys?']]);
+    expect(no.stderr).toMatch(/\/app\/a +changed +6 B +\d+ +3 B +\d+ +spoilt -> one/);
+    expect(no.stderr).toMatch(/\/app\/b +added/);
+    expect(no.stderr).not.toContain('\u001b');
+    expect(no.stderr).toContain('1 added, 1 changed, 1 the same');
+    const dry = await warden([...words, '--dry-run']);
+    expect([dry.code, dry.stdout.includes('spoilt -> one')]).toEqual([0, true]);
+    const nobody = await warden(words);
+    expect([nobody.code, nobody.stderr.includes('spoilt -> one'), nobody.stderr.includes('nobody is there to say yes')]).toEqual([
+      14,
+      true,
+      true,
+    ]);
+    expect(await get(cluster, '/app/a')).toBe('spoilt');
+
+    const yes = await warden(words, true);
+    expect(yes.code, yes.stderr).toBe(0);
+    expect(yes.stdout).toContain('2 of 2 put, 1 the same already');
+    expect(await get(cluster, '/app/a')).toBe('one');
+    expect(await get(cluster, '/app/b')).toBe('two\u001b[31m');
+    expect((await warden([...words, '--yes'])).stdout).toContain('nothing to put: all 3 keys are the same');
+  });
+
+  test('one key alone, with the result in JSON', async () => {
+    await cluster.etcdctl(['del', '/app/', '--prefix']);
+    const { code, stdout } = await warden(['get', id, '/app/a', '--put', '--yes', '--json']);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      outcome: 'put',
+      from: id,
+      same: 0,
+      changes: [
+        { key: '/app/a', keyEncoding: 'utf8', change: 'added', bytes: 3, liveRevision: null, lease: null, outcome: 'put', reason: null },
+      ],
+    });
+    expect(await get(cluster, '/app/c')).toBe('');
+    expect((await warden(['get', id, '/none', '--put', '--yes'])).code).toBe(10);
+    expect((await warden(['get', id, '/app/a', '--yes'])).code).toBe(2);
+    expect((await warden(['get', id, '/app/a', '--put', '--raw'])).code).toBe(2);
+  });
+
+  test('a writer while somebody thinks about the question keeps what he wrote: exit code 3', async () => {
+    await cluster.etcdctl(['put', '/app/a', 'spoilt']);
+    const output = recordedOutput();
+    const ask = async (): Promise<boolean> => {
+      await cluster.etcdctl(['put', '/app/a', 'newer']);
+      return true;
+    };
+    const code = await runCli(['get', id, '/app/', '--put-prefix', ...config], { env: {}, output, ask });
+    expect(code).toBe(3);
+    expect(output.printed.join('\n')).toMatch(/\/app\/a +changed +conflict.*it was changed at mod revision/);
+    expect(await get(cluster, '/app/a')).toBe('newer');
+  });
+
+  test('keys of Kubernetes need --kubernetes, come with a warning, and are never shown', async () => {
+    await cluster.etcdctl(['put', '/registry/secrets/default/s', '{"kind":"Secret","data":{"p":"bmV3ZXI="}}']);
+    const words = ['get', id, '/registry/secrets/default/s', '--put', '--yes'];
+    const refused = await warden(words);
+    expect([refused.code, refused.stderr.includes('--kubernetes')]).toEqual([14, true]);
+    const put = await warden([...words, '--kubernetes']);
+    expect(put.code, put.stderr).toBe(0);
+    expect(put.stdout).toMatch(/warning: Kubernetes: .*UID/);
+    expect(refused.stderr + put.stdout + put.stderr).not.toMatch(/aHVudGVy|bmV3ZXI/);
+    expect(await get(cluster, '/registry/secrets/default/s')).toContain('aHVudGVy');
+  });
+
+  test('another cluster than was backed up is refused unless it is meant', async () => {
+    await using other = await startCluster({ minor: '3.6' });
+    const words = ['get', id, '/app/a', '--put', '--yes', '--from', join(folder, 'backups'), '--endpoints', other.endpoints[0]!];
+    const output = recordedOutput();
+    expect(await runCli(words, { env: {}, output })).toBe(14);
+    expect(output.said.join('\n')).toContain('--accept-cluster');
+    expect(await runCli([...words, '--accept-cluster'], { env: {}, output: recordedOutput() })).toBe(0);
+    expect(await get(other, '/app/a')).toBe('one');
+  });
+
+  test('killed half way, the same command puts the rest', async () => {
+    await cluster.etcdctl(['del', '/many/', '--prefix']);
+    await using proxy = await startTcpProxy(cluster.members[0]!.endpoint);
+    const words = ['get', id, '/many/', '--put-prefix', '--yes', '--from', join(folder, 'backups')];
+    const running = startWarden([...words, '--endpoints', proxy.endpoint, '--no-discover']);
+    const present = async (): Promise<number> =>
+      Number(/"Count" : (\d+)/.exec(await cluster.etcdctl(['get', '/many/', '--prefix', '--count-only', '--write-out=fields']))?.[1] ?? 0);
+    // Slow enough that the second transaction has not been carried out when the first one is seen.
+    proxy.delay(100);
+    await until(async () => (await present()) > 0, 'nothing was put', { everyMs: 10 });
+    running.kill('SIGKILL');
+    await running.done;
+    const left = 250 - (await present());
+    expect(left).toBeGreaterThan(0);
+    const again = await warden(['get', id, '/many/', '--put-prefix', '--yes', '--json']);
+    expect(again.code, again.stderr).toBe(0);
+    expect(JSON.parse(again.stdout)).toMatchObject({ outcome: 'put', same: 250 - left });
+    expect(await present()).toBe(250);
+  });
+
+  test('refused while NOSPACE is armed; a dry run still shows what would change', async () => {
+    await cluster.raiseAlarm('NOSPACE', cluster.members[0]!);
+    const refused = await warden(['get', id, '/app/c', '--put', '--yes']);
+    expect([refused.code, refused.stderr.includes('NOSPACE')]).toEqual([14, true]);
+    const dry = await warden(['get', id, '/app/c', '--put', '--dry-run']);
+    expect(dry.code, dry.stderr).toBe(0);
+    expect(dry.stdout).toContain('it would be refused: the NOSPACE alarm');
+    await cluster.disarmAlarms();
   });
 });
