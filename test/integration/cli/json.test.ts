@@ -157,6 +157,17 @@ describe('what --json prints', () => {
     expect((await call('accept-cluster', ['accept-cluster', '--from', restored], 0))['stores']).toEqual([{ store: 'local', error: null }]);
   });
 
+  test('get --put: looked at, and done', async () => {
+    await cluster.etcdctl(['put', '/k/1', 'one']);
+    await cluster.etcdctl(['put', '/k/2', 'two']);
+    await call('backup', ['backup', ...from()], 0);
+    await cluster.etcdctl(['put', '/k/1', 'spoilt']);
+    await cluster.etcdctl(['del', '/k/2']);
+    await call('get --put', ['get', 'latest', '/k/', '--put-prefix', '--dry-run', ...from()], 0);
+    await call('get --put', ['get', 'latest', '/k/', '--put-prefix', '--yes', ...from()], 0);
+    await call('get --put', ['get', 'latest', '/k/', '--put-prefix', ...from()], 0);
+  });
+
   test('config, healthcheck and failures', async () => {
     await call('config check', ['config', 'check', ...from()], 0);
     await call('config print', ['config', 'print', ...from()], 0);
