@@ -8,6 +8,7 @@ import { heldRevisions, type HeldRevisions } from '../inspect/state.ts';
 import type { KeyDirectory, OpenedSnapshot } from '../inspect/types.ts';
 import { loadCatalog } from '../jobs/catalog.ts';
 import { identityFor } from '../jobs/identity.ts';
+import { scratchFolder } from '../jobs/scratch-folder.ts';
 import type { Store } from '../store/types.ts';
 import { printable } from './output/table.ts';
 import { clusterSettings, readCluster, withReadStores } from './selection.ts';
@@ -66,11 +67,25 @@ export async function withSnapshot<Result>(
   const { context, options } = invocation;
   const { signal, progress } = context;
   const note = (sentence: string): void => noteTo(invocation, sentence);
-  const given: OpenSnapshotOptions = { ...sources, signal, note, progress, store: options['store'] as string | undefined };
+  const folder = scratchFolder(context.config);
+  const given: OpenSnapshotOptions = {
+    ...sources,
+    signal,
+    note,
+    progress,
+    scratchFolder: folder,
+    store: options['store'] as string | undefined,
+  };
   const snapshot = await openSnapshot(reference, given);
   try {
     const held = await heldRevisions(snapshot, signal);
-    const { directory, indexed } = await directoryOf(snapshot, { identities: sources.identities, signal, note, progress });
+    const { directory, indexed } = await directoryOf(snapshot, {
+      identities: sources.identities,
+      signal,
+      note,
+      progress,
+      scratchFolder: folder,
+    });
     try {
       return await work({ snapshot, directory, indexed, held });
     } finally {

@@ -1,12 +1,11 @@
 /** The keys of a snapshot: from its key index where there is one, else by reading the file. */
-import { tmpdir } from 'node:os';
-import { createScratch } from '../archive/scratch.ts';
 import { openBolt } from '../boltdb/bolt.ts';
 import { WardenError } from '../errors.ts';
 import { readHead } from '../mvcc/head.ts';
 import { openKeyIndex } from './index/open.ts';
 import type { InspectProgress } from './open.ts';
 import { scanDirectory } from './scan.ts';
+import { inspectScratch } from './scratch.ts';
 import type { KeyDirectory, OpenedSnapshot } from './types.ts';
 
 export interface DirectoryOptions {
@@ -39,7 +38,7 @@ export async function directoryOf(snapshot: OpenedSnapshot, options: DirectoryOp
     note?.(`${error.message}; reading the whole file instead${hint}`);
   }
   await requireItsRevision(snapshot, signal);
-  const scratch = createScratch(options.scratchFolder ?? tmpdir(), { encrypted: snapshot.file.encrypted });
+  const scratch = inspectScratch(options.scratchFolder, { encrypted: snapshot.file.encrypted });
   return { directory: scanDirectory(snapshot, { scratch, progress: options.progress }), indexed: false };
 }
 

@@ -3,18 +3,17 @@
  */
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { AGE_MAGIC, isAge } from '../archive/age.ts';
 import { decodeBytes } from '../archive/decode.ts';
 import { diskError } from '../archive/disk-errors.ts';
 import { openFile } from '../archive/file-access.ts';
 import { openPath, type OpenArchive } from '../archive/open.ts';
-import { createScratch } from '../archive/scratch.ts';
 import { readMetas } from '../boltdb/meta.ts';
 import type { RandomAccess } from '../boltdb/random-access.ts';
 import { WardenError } from '../errors.ts';
 import { foreignKind } from './foreign.ts';
 import type { OpenSnapshotOptions } from './open.ts';
+import { inspectScratch } from './scratch.ts';
 import type { OpenedSnapshot } from './types.ts';
 
 type FileOptions = Pick<OpenSnapshotOptions, 'identities' | 'signal' | 'scratchFolder' | 'note' | 'progress'>;
@@ -96,7 +95,7 @@ async function decompressed(path: string, options: FileOptions): Promise<OpenArc
   const { signal, progress } = options;
   const totalBytes = (await stat(path)).size;
   const encrypted = await beginsAsAge(path);
-  const scratch = await createScratch(options.scratchFolder ?? tmpdir(), { encrypted }).create();
+  const scratch = await inspectScratch(options.scratchFolder, { encrypted }).create();
   let bytes = 0;
   async function* stored(): AsyncGenerator<Buffer, void, undefined> {
     try {
