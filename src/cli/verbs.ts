@@ -77,6 +77,7 @@ export const VERBS: readonly Verb[] = [
       ['--all', 'every backup'],
       ['--store <name>', 'this store only'],
       ['--level <level>', 'stored, content or proved (default: proved, as far as the identity and the recorded hash allow)'],
+      ['--repair-index', 'build the key index of each copy that is sound again'],
     ],
     shows: ['identity-file'],
     needs: 'stores',

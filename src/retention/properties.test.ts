@@ -92,6 +92,22 @@ describe('whatever the backups and the policy are', () => {
     });
   });
 
+  test('the newest backup that is not suspect stays, however many suspect ones came after it', () => {
+    holds((input) => {
+      const after = [1, 2, 3].map((hours) => ({
+        id: `s${hours}`,
+        timeMs: NOW - hours,
+        lineage: LINEAGES.at(-1)!,
+        verified: true,
+        suspect: true,
+      }));
+      const kept = idsOf(applyRetention({ ...input, backups: [...input.backups, ...after] }), 'keep');
+      const good = input.backups.filter((each) => isGood(each) && each.timeMs <= NOW && each.lineage !== 'unknown');
+      const newest = Math.max(...good.map(({ timeMs }) => timeMs));
+      if (good.length > 0) expect(good.filter(({ timeMs }) => timeMs === newest).some(({ id }) => kept.has(id))).toBe(true);
+    });
+  });
+
   test('nothing goes but where a newer verified backup, not from the future, stays', () => {
     holds(({ backups }, kept, removed) => {
       for (const gone of backups.filter(({ id }) => removed.has(id))) {

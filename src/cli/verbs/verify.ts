@@ -1,13 +1,14 @@
 import { isImported, type Backup, type Catalog } from '../../catalog/types.ts';
 import { findBackup } from '../../catalog/find.ts';
 import { formatBytes } from '../../config/units.ts';
-import { WardenError } from '../../errors.ts';
+import { ERRORS, errorDetails, WardenError, type ErrorDetails } from '../../errors.ts';
 import { isFileReference } from '../../inspect/open.ts';
 import { loadCatalog } from '../../jobs/catalog.ts';
 import { identityFor } from '../../jobs/identity.ts';
 import type { VerifyLevel } from '../../jobs/reread.ts';
 import type { VerifiedFile } from '../../jobs/verify-file.ts';
 import { verifyCopy, type VerifyLine } from '../../jobs/verify.ts';
+import type { Store } from '../../store/types.ts';
 import { renderTable, type Column } from '../output/table.ts';
 import { clusterSettings, readCluster, withReadStores } from '../selection.ts';
 import type { Answer, Invocation } from '../verb.ts';
@@ -28,13 +29,15 @@ export async function run(invocation: Invocation): Promise<Answer> {
     const cluster = await readCluster(invocation, all);
     const identities = await identityFor(clusterSettings(loaded, cluster));
     const catalog = await loadCatalog(stores, cluster, context.signal);
-    const lines: VerifyLine[] = [];
+    const lines: Line[] = [];
     for (const store of stores) {
       const here = catalog.backups.filter((backup) =>
         backup.copies.some((copy) => copy.store === store.name && copy.manifest === 'present'),
       );
-      for (const backup of chosen(reference, catalog, here))
-        lines.push(await verifyCopy(backup, store, asked ?? 'proved', identities, context));
+      for (const backup of chosen(reference, catalog, here)) {
+        const line = await verifyCopy(backup, store, asked ?? 'proved', identities, context);
+        lines.push(options['repairIndex'] === true ? { ...line, index: await repaired(backup, line, store, identities, context) } : line);
+      }
     }
     if (lines.length === 0)
       throw new WardenError('nothing-found', `there is no backup of ${cluster} to verify`, { hint: 'see `etcd-warden list`' });
@@ -50,6 +53,32 @@ export async function run(invocation: Invocation): Promise<Answer> {
   }
 }
 
+type Line = VerifyLine & { readonly index?: Repaired };
+
+interface Repaired {
+  readonly outcome: 'built' | 'failed' | 'skipped';
+  readonly error?: ErrorDetails;
+}
+
+/** Out of a copy that is sound: an index of anything else would answer for what was never in the cluster. */
+async function repaired(
+  backup: Backup,
+  { outcome }: VerifyLine,
+  store: Store,
+  identities: readonly string[] | undefined,
+  context: Invocation['context'],
+): Promise<Repaired> {
+  if (outcome !== 'ok') return { outcome: 'skipped' };
+  try {
+    const { repairIndex } = await import('../../jobs/index.ts');
+    await repairIndex(backup, store, identities, context);
+    return { outcome: 'built' };
+  } catch (error) {
+    context.signal.throwIfAborted();
+    return { outcome: 'failed', error: errorDetails(error) };
+  }
+}
+
 const LEVELS = ['stored', 'content', 'proved'] as const;
 
 function levelOf(value: unknown): VerifyLevel | undefined {
@@ -60,10 +89,12 @@ function levelOf(value: unknown): VerifyLevel | undefined {
 }
 
 /** A level that was asked for and could not be reached, for want of a key or of a member's hash, is not a success; nor is a key that opens nothing. */
-function exitCodeOf(lines: readonly VerifyLine[], asked: VerifyLevel | undefined): number {
+function exitCodeOf(lines: readonly Line[], asked: VerifyLevel | undefined): number {
   if (lines.some((line) => line.outcome === 'failed')) return 13;
   if (lines.some((line) => line.code === 'key-missing' || (asked !== undefined && asked !== 'stored' && line.level === 'stored')))
     return 12;
+  const broken = lines.find(({ index }) => index?.error !== undefined)?.index?.error;
+  if (broken !== undefined) return ERRORS[broken.code].exit;
   return lines.some((line) => line.outcome === 'inconclusive' || (asked === 'proved' && line.level !== 'proved')) ? 1 : 0;
 }
 
@@ -82,14 +113,15 @@ async function verifyPlainFile(
   return { exitCode: result.outcome === 'failed' ? 13 : short, json: result, text: renderTable(FILE_COLUMNS, [result], output.width) };
 }
 
-const COLUMNS: readonly Column<VerifyLine>[] = [
+const COLUMNS: readonly Column<Line>[] = [
   { title: 'ID', value: (line) => line.id },
   { title: 'STORE', value: (line) => line.store },
   { title: 'LEVEL', value: (line) => line.level },
   { title: 'RESULT', value: (line) => line.outcome },
   { title: 'SIZE', align: 'right', value: (line) => formatBytes(line.bytes) },
   { title: 'KEYS', align: 'right', spare: 1, value: (line) => (line.keyCount === undefined ? '' : String(line.keyCount)) },
-  { title: 'WHY', wrap: true, value: (line) => line.reason ?? '' },
+  { title: 'INDEX', value: (line) => line.index?.outcome ?? '' },
+  { title: 'WHY', wrap: true, value: (line) => [line.reason, line.index?.error?.message].filter((part) => part !== undefined).join('; ') },
 ];
 
 const FILE_COLUMNS: readonly Column<VerifiedFile>[] = [
