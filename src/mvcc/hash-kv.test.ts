@@ -81,6 +81,14 @@ describe('HashKV', () => {
     expect(met).toBe(5);
   });
 
+  test('thousands of records through scratch', async () => {
+    const long = randomHistory({ random: seeded(44), steps: 3000, keys: 12 });
+    expect(long.records.length).toBeGreaterThan(9000);
+    const question = { revision: long.revision, compactRevision: long.revision - 10n };
+    const hash = await hashKv(sourceOf(long.records, 50), { ...question, scratch: memoryScratch(), limitBytes: 0 });
+    expect(hash).toBe(naiveHashKv(long.records, question.revision, question.compactRevision));
+  });
+
   test('an empty store has the hash of the three letters', async () => {
     expect(await hashKv(sourceOf([]), { revision: 1n, compactRevision: -1n })).toBe(naiveHashKv([], 1n, -1n));
     expect(await hashKv(sourceOf([]), { revision: 9n, compactRevision: 9n })).toBe(naiveHashKv([], 9n, 9n));

@@ -8,7 +8,7 @@
  *     When no key lives at R at all, the first rule falls away: what an unfinished compaction left over counts.
  */
 import { WardenError } from '../errors.ts';
-import { createCrc32c, type Crc32c } from './crc32c.ts';
+import { createRunningSum, type RunningSum } from './crc32c/running-sum.ts';
 import { isTombstone, mainOf } from './revision.ts';
 import type { RecordSource } from './source.ts';
 import { type DigestOptions, findSurvivors, type Survivors } from './survivors.ts';
@@ -36,7 +36,7 @@ export async function hashKv(source: RecordSource, options: HashKvOptions): Prom
   const { revision, compactRevision, compactionFinished = 0n, signal } = options;
   if (compactRevision > revision)
     throw new WardenError('revision-compacted', `revision ${revision} has no hash on a member that compacted at ${compactRevision}`);
-  const sum = await createCrc32c();
+  const sum = createRunningSum();
   if (compactRevision <= 0n) {
     await pass(source, sum, revision, 0n, undefined, signal);
     return sum.digest();
@@ -57,7 +57,7 @@ export async function hashKv(source: RecordSource, options: HashKvOptions): Prom
 /** @returns how many records up to C survive; 0 without `survivors` */
 async function pass(
   source: RecordSource,
-  sum: Crc32c,
+  sum: RunningSum,
   revision: bigint,
   compactRevision: bigint,
   survivors: Survivors | undefined,

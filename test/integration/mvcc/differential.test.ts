@@ -7,7 +7,7 @@ import { createScratch } from '../../../src/archive/scratch.ts';
 import { type Bolt, openBolt } from '../../../src/boltdb/bolt.ts';
 import { authOf } from '../../../src/mvcc/auth.ts';
 import { checkContinuity } from '../../../src/mvcc/continuity.ts';
-import { createCrc32c } from '../../../src/mvcc/crc32c.ts';
+import { createRunningSum } from '../../../src/mvcc/crc32c/running-sum.ts';
 import { hashKv } from '../../../src/mvcc/hash-kv.ts';
 import { type Head, readHead } from '../../../src/mvcc/head.ts';
 import { parseKeyValue } from '../../../src/mvcc/key-value.ts';
@@ -118,7 +118,7 @@ async function fileHash({ source, head }: Taken, revision: bigint, compactRevisi
 
 /** CRC32C over the name of each bucket and its entries: what `snapshot status` shows, and the number of records of all buckets. */
 async function statusOf(db: Bolt): Promise<{ hash: number; entries: number }> {
-  const sum = await createCrc32c();
+  const sum = createRunningSum();
   let entries = 0;
   for (const name of await db.bucketNames()) {
     sum.update(Buffer.from(name));
