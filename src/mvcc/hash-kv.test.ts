@@ -82,7 +82,7 @@ describe('HashKV', () => {
   });
 
   test('thousands of records through scratch', async () => {
-    const long = randomHistory({ random: seeded(44), steps: 3000, keys: 12 });
+    const long = randomHistory({ random: seeded(44), steps: 5000, keys: 12 });
     expect(long.records.length).toBeGreaterThan(9000);
     const question = { revision: long.revision, compactRevision: long.revision - 10n };
     const hash = await hashKv(sourceOf(long.records, 50), { ...question, scratch: memoryScratch(), limitBytes: 0 });
