@@ -12,13 +12,16 @@ export interface BackupOptions {
   readonly gateway?: Gateway;
   /** An age recipient. */
   readonly recipient?: string;
+  /** With the key index, which follows the backup. */
+  readonly index?: boolean;
 }
 
 /** One `etcd-warden backup`, from the start of the process to its end. */
-export async function measureBackup({ endpoint, to, gateway, recipient }: BackupOptions): Promise<Run> {
+export async function measureBackup({ endpoint, to, gateway, recipient, index = false }: BackupOptions): Promise<Run> {
   const flags = ['--endpoints', endpoint, '--to', to, '--json', '--quiet'];
   if (gateway !== undefined) flags.push('--s3-endpoint', gateway.endpoint, '--s3-region', gateway.region);
   if (recipient !== undefined) flags.push('--recipients', recipient);
+  if (!index) flags.push('--no-index');
   const run = await measure(process.execPath, [EXECUTABLE, 'backup', ...flags], gateway === undefined ? {} : awsEnvironment(gateway));
   const { outcome } = JSON.parse(run.stdout) as { outcome: string };
   if (outcome !== 'complete') throw new Error(`the backup is ${outcome}:\n${run.stdout}`);
