@@ -25,6 +25,8 @@ export interface BucketParent {
   bucket(name: BucketName, signal?: AbortSignal): Promise<Bucket | undefined>;
   /** Names of all buckets, in order. @throws WardenError `bolt-damaged` */
   bucketNames(signal?: AbortSignal): Promise<string[]>;
+  /** The same as the bytes that they are, for names that are not UTF-8. @throws WardenError `bolt-damaged` */
+  bucketKeys(signal?: AbortSignal): Promise<Buffer[]>;
 }
 
 export interface Bucket extends BucketParent {
@@ -65,13 +67,15 @@ function parentOf(tree: Tree): BucketParent {
       // A copy, because the tree of an inline bucket lies in it.
       return openBucket(bucketTree(tree, found.page, displayName(key), Buffer.from(found.entry.value)));
     },
-    async bucketNames(signal) {
-      const names: string[] = [];
-      for await (const batch of batchesOf(tree, { signal }))
-        for (const entry of batch) if (entry.isBucket) names.push(entry.key.toString());
-      return names;
-    },
+    bucketKeys: (signal) => bucketKeys(tree, signal),
+    bucketNames: async (signal) => (await bucketKeys(tree, signal)).map((key) => key.toString()),
   };
+}
+
+async function bucketKeys(tree: Tree, signal?: AbortSignal): Promise<Buffer[]> {
+  const keys: Buffer[] = [];
+  for await (const batch of batchesOf(tree, { signal })) for (const { key, isBucket } of batch) if (isBucket) keys.push(Buffer.from(key));
+  return keys;
 }
 
 function openBucket(tree: Tree): Bucket {

@@ -73,7 +73,7 @@ async function outcomeOf<T>(work: () => Promise<T>): Promise<{ readonly code?: s
 
 async function contentsOf(parent: BucketParent, depth: number): Promise<Contents> {
   let [buckets, entries] = [0, 0];
-  for (const name of await parent.bucketNames()) {
+  for (const name of await parent.bucketKeys()) {
     // A tree that leads back into itself is endless for a reader, and for `check` to see; a real one is a few deep.
     const bucket = depth > 8 ? undefined : await parent.bucket(name);
     if (bucket === undefined) continue;
