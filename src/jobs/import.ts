@@ -9,7 +9,7 @@ import { basename, join } from 'node:path';
 import { diskError } from '../archive/disk-errors.ts';
 import { openSealed } from '../archive/open.ts';
 import { createScratch } from '../archive/scratch.ts';
-import { createSealer, type SealedFigures } from '../archive/sealer.ts';
+import { createSealer, type SealedFigures, type Sealer } from '../archive/sealer.ts';
 import { openBolt } from '../boltdb/bolt.ts';
 import { readCatalog } from '../catalog/read.ts';
 import type { Catalog } from '../catalog/types.ts';
@@ -19,6 +19,8 @@ import { dataKey } from '../format/keys.ts';
 import { tidyText } from '../format/manifest.ts';
 import { MANIFEST_SCHEMA, type Manifest } from '../format/types.ts';
 import type { Examined } from '../mvcc/examination/types.ts';
+import { readHead } from '../mvcc/head.ts';
+import { requireKnownSchema } from '../mvcc/schema.ts';
 import { membersOf } from '../mvcc/members.ts';
 import { temporaryName } from '../store/temporary.ts';
 import type { Store } from '../store/types.ts';
@@ -86,6 +88,7 @@ export async function importSnapshot(
     scratch,
   });
   try {
+    requireKnownSchema(await readHead(await openBolt(file, signal), signal), `importing ${path}`);
     await destinations.check(neededBytes(file.size, undefined), signal);
     const folder = await spoolFolder(destinations.ready, config.stateDir);
     await checkSpool(folder, neededBytes(file.size, undefined));
@@ -130,6 +133,7 @@ export async function importSnapshot(
         totalMs: performance.now() - started,
       });
       const results = destinations.results(await publish(manifest, sealer.spool, destinations.ready, context));
+      await addIndex(manifest, sealer, destinations.ready, request, context);
       const outcome = results.every((result) => result.outcome === 'stored') ? 'imported' : 'partial';
       logger.info({ id: manifest.id, file: path, revision: manifest.revision, outcome }, 'snapshot imported');
       return { ...lineOf(path, manifest), keyCount: examined.keyCount, outcome, stores: results };
@@ -139,6 +143,24 @@ export async function importSnapshot(
     }
   } finally {
     await file.close();
+  }
+}
+
+/** As beside a backup: an old snapshot is imported to look into it. A failure is logged, and costs nothing but time later. */
+async function addIndex(
+  manifest: Manifest,
+  sealer: Sealer,
+  stores: readonly Store[],
+  { recipients }: ImportRequest,
+  context: JobContext,
+): Promise<void> {
+  if (context.config.clusters[manifest.cluster]?.index.enabled !== true) return;
+  const { indexPublished } = await import('./index.ts');
+  const opened = await openSealed(sealer.sealed());
+  try {
+    await indexPublished(manifest, opened, stores, recipients, context);
+  } finally {
+    await opened.close();
   }
 }
 
