@@ -67,6 +67,19 @@ describe('HashKV', () => {
       expect(await hashKv(source, { ...at, seed: 2, digest: weak, limitBytes, scratch: memoryScratch() })).toBe(expected);
   });
 
+  test('a compaction that left more than it says spoils it, and assuming none of it heals it', async () => {
+    const random = seeded(45);
+    let spoiled = 0;
+    for (let round = 0; round < 12; round += 1) {
+      const { records, revision, compactRevision } = randomHistory({ random, steps: 30, keys: 12, compaction: 'unfinished' });
+      const expected = naiveHashKv(records, revision, compactRevision);
+      const lied = await hashKv(sourceOf(records), { revision, compactRevision, compactionFinished: compactRevision });
+      if (lied !== expected) spoiled += 1;
+      expect(await hashKv(sourceOf(records), { revision, compactRevision })).toBe(expected);
+    }
+    expect(spoiled).toBeGreaterThan(5);
+  });
+
   test('without a live key, leftovers of a compaction count, but no tombstone at its revision', async () => {
     const random = seeded(43);
     let met = 0;

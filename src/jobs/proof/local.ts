@@ -22,7 +22,9 @@ export function walkedHash(file: RandomAccess, scratch: Scratch): LocalHash {
   const walk = async (compactRevision: bigint, signal: AbortSignal, seed?: number): Promise<number> => {
     const db = await openBolt(file, signal);
     const { revision, compactionFinished } = await readHead(db, signal);
-    return hashKv(await recordsOf(db, signal), { revision, compactRevision, compactionFinished, scratch, seed, signal });
+    // The second opinion assumes nothing of what the file's own compaction left behind: what was interrupted can have left more than it says.
+    const finished = seed === undefined ? compactionFinished : 0n;
+    return hashKv(await recordsOf(db, signal), { revision, compactRevision, compactionFinished: finished, scratch, seed, signal });
   };
   return {
     hash: remembered((compact, signal) => walk(compact, signal)),
