@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { boltFile, type BoltFile, type Entries, inMemory } from '../../test/support/bolt-file.ts';
 import { seeded } from '../../test/support/random.ts';
 import { openBolt, type Bucket } from './bolt.ts';
-import { parseMeta } from './meta.ts';
+import { disagreement, type Metas, parseMeta, readMeta } from './meta.ts';
 
 function numbered(count: number, valueLength = 10): [string, string][] {
   return Array.from({ length: count }, (_, i) => [`key-${String(i).padStart(6, '0')}`, `${i}`.padEnd(valueLength, '.')]);
@@ -14,6 +14,8 @@ async function read(bucket: Bucket | undefined): Promise<[string, string][]> {
   for await (const entry of bucket!.entries()) found.push([entry.key.toString(), entry.value.toString()]);
   return found;
 }
+
+const at = (file: BoltFile, page: number, offset: number): number => page * file.pageSize + offset;
 
 const three: Record<string, Entries> = { alarm: [], key: numbered(300), meta: numbered(3) };
 
@@ -72,7 +74,111 @@ describe('bolt', () => {
   });
 });
 
+describe('batches', () => {
+  const names = fc.uniqueArray(fc.uint8Array({ minLength: 1, maxLength: 5 }), {
+    maxLength: 120,
+    selector: (key) => Buffer.from(key).toString('hex'),
+  });
+
+  test('property: from any key, they are the entries that are not less, a leaf at a time', async () => {
+    await fc.assert(
+      fc.asyncProperty(names, fc.uint8Array({ maxLength: 5 }), fc.integer({ min: 2, max: 9 }), async (keys, from, fanout) => {
+        const { bytes } = boltFile({ data: keys.map((key) => [Buffer.from(key), Buffer.from('v')] as const) }, { fanout, inlineBytes: 0 });
+        const bucket = (await (await openBolt(inMemory(bytes))).bucket('data'))!;
+        const found: string[] = [];
+        for await (const batch of bucket.batches({ from: Buffer.from(from) })) {
+          expect(batch.length).toBeGreaterThan(0);
+          expect(batch.length).toBeLessThanOrEqual(fanout);
+          found.push(...batch.map(({ key }) => key.toString('hex')));
+        }
+        const sorted = keys.map((key) => Buffer.from(key)).sort((a, b) => Buffer.compare(a, b));
+        expect(found).toEqual(sorted.filter((key) => Buffer.compare(key, Buffer.from(from)) >= 0).map((key) => key.toString('hex')));
+      }),
+      { numRuns: 60, seed: 6 },
+    );
+  });
+
+  test('leaves before the first key are not read', async () => {
+    const file = boltFile({ key: numbered(4000) }, { fanout: 20 });
+    const inner = inMemory(file.bytes);
+    let reads = 0;
+    const db = await openBolt({ size: inner.size, read: (offset, length) => (reads++, inner.read(offset, length)) });
+    const bucket = (await db.bucket('key'))!;
+    reads = 0;
+    for await (const batch of bucket.batches({ from: Buffer.from('key-003990') })) expect(batch[0]!.key.toString()).toBe('key-003990');
+    expect(reads).toBe(3);
+  });
+
+  test('a signal reaches the reads', async () => {
+    const { bytes } = boltFile(three);
+    const inner = inMemory(bytes);
+    const file = {
+      size: inner.size,
+      read: (offset: number, length: number, signal?: AbortSignal) => (signal?.throwIfAborted(), inner.read(offset, length)),
+    };
+    const bucket = (await (await openBolt(file)).bucket('key'))!;
+    const controller = new AbortController();
+    const batches = bucket.batches({ signal: controller.signal });
+    await batches.next();
+    controller.abort();
+    await expect(batches.next()).rejects.toThrow('aborted');
+    await expect(bucket.get(Buffer.from('key-000001'), controller.signal)).rejects.toThrow('aborted');
+    await expect(bucket.last(controller.signal)).rejects.toThrow('aborted');
+  });
+});
+
+describe('buckets inside of buckets', () => {
+  const latin = Buffer.from([0xe9, 0x74, 0xe9]);
+  const nested = {
+    outer: {
+      entries: [['a', 'b']] as const,
+      buckets: { inline: [['k', 'v']] as const, paged: { entries: numbered(90), buckets: { deep: numbered(5) } } },
+    },
+  };
+
+  test('are found by their names, and are entries of the outer one', async () => {
+    const db = await openBolt(inMemory(boltFile(nested).bytes));
+    const outer = (await db.bucket('outer'))!;
+    expect(await outer.bucketNames()).toEqual(['inline', 'paged']);
+    expect((await read(outer)).map(([key]) => key)).toEqual(['a', 'inline', 'paged']);
+    expect(await read(await outer.bucket('inline'))).toEqual([['k', 'v']]);
+    const paged = (await outer.bucket('paged'))!;
+    expect((await read(paged)).length).toBe(91);
+    expect(await read(await paged.bucket('deep'))).toEqual(numbered(5));
+    await expect(outer.bucket('a')).rejects.toThrow(/page \d+ \(bucket outer\) .*a is not a bucket/);
+  });
+
+  test('names that are not UTF-8 are found by their bytes, and shown as hex', async () => {
+    const file = boltFile({ xyz: [['k', 'v']] });
+    latin.copy(file.bytes, file.bytes.lastIndexOf('xyz'));
+    const db = await openBolt(inMemory(file.bytes));
+    expect(await db.bucketKeys()).toEqual([latin]);
+    expect(await read(await db.bucket(latin))).toEqual([['k', 'v']]);
+    file.bytes.writeUInt32LE(17, at(file, file.root, 28)); // the value's length
+    await expect(db.bucket(latin)).rejects.toThrow(/inline page of bucket 0xe974e9 in page \d+/);
+    const control = boltFile({ '\u001b[2J': [] });
+    control.bytes.writeUInt32LE(17, at(control, control.root, 28));
+    await expect((await openBolt(inMemory(control.bytes))).bucket('\u001b[2J')).rejects.toThrow(/bucket 0x1b5b324a/);
+  });
+});
+
 describe('meta pages', () => {
+  test('both are shown, and in a snapshot they must be there and agree', async () => {
+    const file = boltFile(three);
+    const metas = async (): Promise<Metas> => (await openBolt(inMemory(file.bytes))).metas;
+    expect(disagreement(await metas())).toBeUndefined();
+    expect((await metas()).pages.map((meta) => meta?.txid)).toEqual([2n, 1n]);
+    file.bytes.writeBigUInt64LE(9n, 64);
+    file.seal(0);
+    expect(disagreement(await metas())).toMatch(/copies of one/);
+    file.bytes[70]! ^= 1;
+    expect(disagreement(await metas())).toBe('meta page 0 is not valid');
+    file.seal(0);
+    file.bytes[file.pageSize + 70]! ^= 1;
+    expect(disagreement(await metas())).toBe('meta page 1 is not valid');
+    expect((await readMeta(inMemory(file.bytes))).highWater).toBe((await metas()).current.highWater);
+  });
+
   test('the valid one with the higher transaction counts; one of them is enough', async () => {
     const file = boltFile(three);
     file.bytes.writeBigUInt64LE(9n, file.pageSize + 64); // txid of page 1
@@ -140,7 +246,6 @@ describe('damaged pages are named', () => {
     }
   }
 
-  const at = (file: BoltFile, page: number, offset: number): number => page * file.pageSize + offset;
   const firstOf = (file: BoltFile, kind: 'branch' | 'leaf'): number => [...file.kinds].find(([, each]) => each === kind)![0];
 
   test.each<[string, (file: BoltFile) => void, RegExp]>([
