@@ -75,7 +75,11 @@ describe('from backup to delete', () => {
     expect(status.stdout).toContain(`${id}, `);
     const copied = await runWarden(['copy', id.slice(0, 18), '--from', store, '--to', join(folder, 'other')]);
     expect(copied).toMatchObject({ code: 0, stderr: '' });
-    expect(files(join(folder, 'other')).filter((name) => name.startsWith('default/'))).toHaveLength(2);
+    expect(files(join(folder, 'other')).filter((name) => name.startsWith('default/'))).toEqual([
+      `default/${id}.db.zst`,
+      `default/${id}.index.zst`,
+      expect.stringMatching(/\.json$/u),
+    ]);
     // Fault 77: the tables of these two need an etcd, so they are looked at in 40 columns here.
     for (const narrow of [
       ['status', '--endpoints', cluster.endpoints.join(','), ...from],
