@@ -27,6 +27,7 @@ describe('bolt', () => {
     ['pages of 4 KiB', { pageSize: 4096, fanout: 20 }],
     ['pages of 64 KiB', { pageSize: 65_536, fanout: 200 }],
     ['a deep tree', { fanout: 2, inlineBytes: 0 }],
+    ['a leaf of many pages', { fanout: 5000 }],
   ])('%s: names, entries in order, single keys and the last key are read', async (_, options) => {
     const { bytes } = boltFile(three, options);
     const db = await openBolt(inMemory(Buffer.concat([bytes, Buffer.alloc(32)])));
@@ -353,6 +354,16 @@ describe('damaged pages are named', () => {
     await expect(db.bucketNames()).rejects.toThrow(/536\d+ bytes are to belong to it/);
     file.bytes.writeUInt32LE(2 ** 31, at(file, file.root, 28));
     await expect(db.bucketNames()).rejects.toThrow(/element reaches beyond its 1073742848 bytes/);
+    file.bytes.writeUInt32LE(0, at(file, file.root, 12));
+    file.bytes.writeUInt32LE(10, at(file, file.root, 28));
+
+    const branch = file.bucketRoots.get('key')!;
+    file.bytes.writeUInt32LE(2 ** 13, at(file, branch, 12));
+    file.bytes.writeUInt32LE(5 * 2 ** 20, at(file, branch, 16 + 4));
+    await expect((await db.bucket('key'))!.last()).rejects.toThrow(/5242\d+ bytes are to belong to it/);
+    file.bytes.writeUInt32LE(1, at(file, branch, 12));
+    file.bytes.writeUInt16LE(5000, at(file, branch, 10));
+    await expect((await db.bucket('key'))!.last()).rejects.toThrow(/5000 elements do not fit into 2048 bytes/);
   });
 
   test('property: fault 9: whatever bytes are changed, reading ends, with the documented error or with entries', async () => {

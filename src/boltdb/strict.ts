@@ -6,9 +6,8 @@
 import { BUCKET_FLAG, ELEMENT_LENGTH, HEADER_LENGTH, OFFSETS_PER_ELEMENT, type Page, tableLength } from './page.ts';
 import type { PlacedPage } from './tree.ts';
 
-/** bucket.go, `MaxKeySize` and `MaxValueSize`. */
+/** bucket.go, `MaxKeySize`; values are held to much less than theirs by what a page may take up (tree.ts). */
 const MAX_KEY_LENGTH = 32_768;
-const MAX_VALUE_LENGTH = 2 ** 31 - 2;
 
 /** 0xffff says in a freelist that the count is elsewhere, and no page of a tree has as many (node.go: "too many inodes"). */
 const COUNT_LIMIT = 0xffff;
@@ -31,7 +30,6 @@ export function leafFault(page: Page, offsets: Uint32Array): string | undefined 
     if (keyAt !== end) return `element ${i} lies at ${keyAt}, the one before it ends at ${end}`;
     if (valueAt - keyAt > MAX_KEY_LENGTH) return `the key of element ${i} has ${valueAt - keyAt} bytes, bbolt allows ${MAX_KEY_LENGTH}`;
     end = offsets[at + 2]!;
-    if (end - valueAt > MAX_VALUE_LENGTH) return `the value of element ${i} has ${end - valueAt} bytes, bbolt allows ${MAX_VALUE_LENGTH}`;
   }
   if (page.inline && end !== bytes.length) return `its elements take up ${end} bytes, it has ${bytes.length}`;
   // Nobody's below a branch, so a root: a count that was lost would make it an empty bucket.

@@ -263,6 +263,37 @@ export const PLANTED: readonly PlantedDamage[] = [
     bbolt: 'finds',
   },
   {
+    what: 'a first key of a branch below what its parent says',
+    plant(f) {
+      const second = childrenOf(f, keyRoot(f))[1]!;
+      const start = at(f, second, element(0, 0));
+      f.bytes.write('a', start + f.bytes.readUInt32LE(start));
+    },
+    reason: /first key is less than its parent says/,
+    page: (f) => childrenOf(f, keyRoot(f))[1],
+    bucket: KEY,
+    bbolt: 'finds',
+  },
+  {
+    what: 'a last key of a branch that belongs to the next',
+    plant(f) {
+      const start = at(f, branch(f), element(7, 0));
+      f.bytes.write('z', start + f.bytes.readUInt32LE(start));
+    },
+    reason: /last key belongs to the page after it/,
+    page: branch,
+    bucket: KEY,
+    bbolt: 'finds',
+  },
+  {
+    what: 'a gap between two elements of a branch',
+    plant: (f) => f.bytes.writeUInt32LE(7, at(f, branch(f), element(3, 4))),
+    reason: /element 4 lies at \d+, the one before it ends at/,
+    page: branch,
+    bucket: KEY,
+    bbolt: 'overlooks',
+  },
+  {
     what: 'a branch element outside of its page',
     plant: (f) => f.bytes.writeUInt32LE(0xfffff, at(f, branch(f), element(1, 0))),
     reason: /element 1 reaches beyond/,
