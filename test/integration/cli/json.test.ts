@@ -130,6 +130,26 @@ describe('what --json prints', () => {
     await call('status', ['status', ...from()], 0);
   });
 
+  test('keys, get, history and diff', async () => {
+    const to = ['--endpoints', cluster.endpoints.join(','), '--to', join(folder, 'looks'), '--cluster', 'main'];
+    await cluster.etcdctl(['put', '/looks/a', 'x']);
+    await call('backup', ['backup', ...to], 0);
+    await cluster.etcdctl(['put', '/looks/a', '{"apiVersion":"v1","kind":"Thing"}']);
+    await cluster.etcdctl(['put', '/looks/b', 'y']);
+    await call('backup', ['backup', ...to], 0);
+    const looks = ['--from', join(folder, 'looks')];
+    const [first] = (await call('list', ['list', ...looks], 0))['backups'] as [{ id: string }];
+    await call('keys', ['keys', 'latest', ...looks], 0);
+    await call('keys', ['keys', 'latest', '/looks/', ...looks], 0);
+    await call('keys --summary', ['keys', 'latest', '--summary', ...looks], 0);
+    await call('get', ['get', 'latest', '/looks/a', ...looks], 0);
+    await call('get', ['get', 'latest', '/looks/b', ...looks], 0);
+    await call('error', ['get', 'latest', '/looks/c', ...looks], 10);
+    await call('history', ['history', 'latest', '/looks/a', '--all', '--values', ...looks], 0);
+    await call('diff', ['diff', first.id, 'latest', ...looks], 0);
+    await call('diff', ['diff', 'latest', 'live', '/looks/', '--values', '--endpoints', cluster.endpoints.join(','), ...looks], 0);
+  });
+
   test('hold, prune, release, accept-cluster and delete', async () => {
     const { backups } = (await call('list', ['list', ...from()], 0)) as { backups: { id: string }[] };
     const first = backups[0]!.id;
