@@ -1,7 +1,11 @@
 /** A snapshot in a plain file, looked through as deep as one can without a manifest: nothing but its own trailer says what it should hold. */
 import { createScratch } from '../archive/scratch.ts';
+import { openBolt } from '../boltdb/bolt.ts';
 import { asError, errorDetails, type ErrorCode } from '../errors.ts';
 import { openSnapshotFile } from '../inspect/file.ts';
+import type { OpenedSnapshot } from '../inspect/types.ts';
+import { readHead } from '../mvcc/head.ts';
+import { requireKnownSchema } from '../mvcc/schema.ts';
 import { databaseOf, passOver } from './plain-pass.ts';
 import type { VerifyLevel } from './reread.ts';
 import { scratchFolder } from './scratch-folder.ts';
@@ -37,6 +41,7 @@ export async function verifyFile(
   const result = { file: path, level: 'content' } as const;
   try {
     const snapshot = await openSnapshotFile(path, { identities, signal, progress, scratchFolder: folder });
+    await refuseNewerSchema(snapshot, signal);
     const { createExamination } = await import('../mvcc/examination/examination.ts');
     const examination = await createExamination({ scratch: createScratch(folder, { encrypted: snapshot.file.encrypted }) });
     try {
@@ -65,6 +70,16 @@ export async function verifyFile(
     const { code } = errorDetails(error);
     if (!isOfTheFile(code)) throw error;
     return { ...result, outcome: 'failed', reason: error.message, code };
+  }
+}
+
+/** Before anything is called damage that a later etcd writes on purpose. */
+async function refuseNewerSchema(snapshot: OpenedSnapshot, signal: AbortSignal): Promise<void> {
+  try {
+    requireKnownSchema(await readHead(await openBolt(snapshot.file, signal), signal), `verifying ${snapshot.name}`);
+  } catch (error) {
+    await snapshot.close();
+    throw error;
   }
 }
 
