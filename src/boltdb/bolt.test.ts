@@ -64,7 +64,7 @@ describe('bolt', () => {
           for (const [key, value] of sorted) expect((await bucket.get(Buffer.from(key)))?.toString()).toBe(value);
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 30 },
     );
   });
 
@@ -95,7 +95,7 @@ describe('batches', () => {
         const sorted = keys.map((key) => Buffer.from(key)).sort((a, b) => Buffer.compare(a, b));
         expect(found).toEqual(sorted.filter((key) => Buffer.compare(key, Buffer.from(from)) >= 0).map((key) => key.toString('hex')));
       }),
-      { numRuns: 60, seed: 6 },
+      { numRuns: 30, seed: 6 },
     );
   });
 
@@ -368,7 +368,7 @@ describe('damaged pages are named', () => {
 
   test('property: fault 9: whatever bytes are changed, reading ends, with the documented error or with entries', async () => {
     const random = seeded(21);
-    for (let round = 0; round < 150; round += 1) {
+    for (let round = 0; round < 50; round += 1) {
       const error = await damage((file) => {
         for (let i = 0; i <= round % 4; i += 1) {
           // Headers and elements rather than values: that is where the format can lie.

@@ -218,7 +218,7 @@ describe('a sound database', () => {
           await compare(await openBolt(inMemory(bytes)), buckets);
         },
       ),
-      { numRuns: 25, seed: 4 },
+      { numRuns: 12, seed: 4 },
     );
   });
 });

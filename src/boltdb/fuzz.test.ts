@@ -19,11 +19,11 @@ test.each([
   const sound = await examine(bytes);
   expect(sound.code).toBeUndefined();
   const outcomes: Record<string, number> = {};
-  for (let round = 0; round < 150; round += 1) {
+  for (let round = 0; round < 50; round += 1) {
     const outcome = await examine(spoil(bytes, pageSize, random));
     // Bytes of values, of keys that stay in order and of free pages carry no checksum.
     if (outcome.code === undefined) expect(outcome, `round ${round}`).toEqual(sound);
     outcomes[outcome.code ?? 'sound'] = (outcomes[outcome.code ?? 'sound'] ?? 0) + 1;
   }
-  expect(outcomes['bolt-damaged']).toBeGreaterThan(70);
+  expect(outcomes['bolt-damaged']).toBeGreaterThan(20);
 });

@@ -291,7 +291,7 @@ export const PLANTED: readonly PlantedDamage[] = [
     reason: /element 4 lies at \d+, the one before it ends at/,
     page: branch,
     bucket: KEY,
-    bbolt: 'overlooks',
+    bbolt: 'finds', // as a key out of range
   },
   {
     what: 'a branch element outside of its page',
