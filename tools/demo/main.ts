@@ -15,6 +15,7 @@ import { say, title } from './say.ts';
 
 const USAGE = 'usage: npm run demo [-- --s3] [-- --keep]';
 const KEYS = 4000;
+const SETTINGS = '/shop/settings';
 /** Seconds first: an expression of six fields, which a demo and a test may use. */
 const SCHEDULE = '*/4 * * * * *';
 /** From set-up to the end; the promise is 60 s. */
@@ -66,10 +67,9 @@ async function perform(options: Options, folder: string, signal: AbortSignal, re
   await daemon.next('backup published');
   say('the cluster has lost its leader and still got its backup');
 
-  title('etcd-warden list');
-  process.stdout.write(`${await runCommand(['list', '--config', config.path], signal)}\n`);
-  title('etcd-warden verify --latest');
-  process.stdout.write(`${await runCommand(['verify', '--latest', '--config', config.path], signal)}\n`);
+  await show(['list'], config, signal);
+  await show(['verify', '--latest'], config, signal);
+  await lookInside(cluster, daemon, config, signal);
 
   if (options.keep) {
     await leaveRunning(cluster, gateway, config, signal);
@@ -77,6 +77,26 @@ async function perform(options: Options, folder: string, signal: AbortSignal, re
   }
   title('Done');
   say(`${writer.counters().written} writes went on all the while; cleaning up`);
+}
+
+/** A key is lost and found again: no restore, and no download of a whole backup. */
+async function lookInside(cluster: Cluster, daemon: DaemonProcess, config: DemoConfig, signal: AbortSignal): Promise<void> {
+  title('Somebody deletes the wrong key; what a backup holds comes back without a restore');
+  await cluster.etcdctl(['put', SETTINGS, '{"replicas":3,"image":"shop:1.4"}']);
+  const id = word(await daemon.next('backup published'), 'id');
+  await daemon.next('key index built');
+  await cluster.etcdctl(['del', SETTINGS]);
+  say(`etcdctl del ${SETTINGS}`);
+  await show(['keys', id, '--summary', '--depth', '1'], config, signal);
+  await show(['get', id, SETTINGS], config, signal);
+  await show(['get', id, SETTINGS, '--put', '--yes'], config, signal);
+  await show(['diff', id, 'live', '/shop/'], config, signal);
+}
+
+/** Runs a verb as a person would, and shows what it says. */
+async function show(words: readonly string[], config: DemoConfig, signal: AbortSignal): Promise<void> {
+  title(`etcd-warden ${words.join(' ')}`);
+  process.stdout.write(`${await runCommand([...words, '--config', config.path], signal)}\n`);
 }
 
 async function prepare(options: Options, releasers: (() => Promise<void>)[]): Promise<{ cluster: Cluster; gateway: Gateway | undefined }> {
