@@ -5,10 +5,16 @@ import { closeSync, ftruncateSync, openSync, readdirSync, readFileSync, renameSy
 import { join } from 'node:path';
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { openBolt } from '../../../src/boltdb/bolt.ts';
+import { check } from '../../../src/boltdb/check.ts';
+import type { RandomAccess } from '../../../src/boltdb/random-access.ts';
 import { runCli } from '../../../src/cli/run.ts';
+import { WardenError } from '../../../src/errors.ts';
 import { MemberClient } from '../../../src/etcd/member.ts';
 import type { BackupResult } from '../../../src/jobs/types.ts';
+import { readHead } from '../../../src/mvcc/head.ts';
 import { startCluster, type Cluster } from '../../support/cluster.ts';
+import { startFakeMember } from '../../support/fake-member.ts';
 import { until } from '../../support/processes.ts';
 import { product, type Product } from '../../support/product.ts';
 import { seeded } from '../../support/random.ts';
@@ -322,6 +328,57 @@ describe('files that are no snapshot', () => {
     expectRefused(await warden('import', path, ...on(plain)), [1, 3, 14], /written by etcd 4\.0/);
   });
 });
+
+describe('a member whose database is damaged inside', () => {
+  test('fault 9: a snapshot with the right SHA-256 and a damaged page is kept, called suspect with page and reason, and counts for nothing', async () => {
+    await using member = await startFakeMember({ memberId: 1n, name: 'm1', snapshot: { database: await damagedInside() } });
+    const subject = product({ folder: join(folder, 'damaged'), cluster: { endpoints: [member.endpoint] }, clusterOptions: { coordinate: false, discover: false } });
+    const taken = await warden('backup', '--json', ...on(subject));
+    expect(taken.code, taken.stderr).toBe(13);
+    const { id, suspect } = JSON.parse(taken.stdout) as { id: string; suspect: string };
+    expect(suspect).toMatch(/page \d+/);
+    const verified = await warden('verify', id, '--json', ...on(subject));
+    expect(verified.code).toBe(13);
+    expect(JSON.parse(verified.stdout)).toMatchObject({
+      results: [{ outcome: 'failed', reason: expect.stringMatching(/page \d+/) as string }],
+    });
+    expect((await warden('show', id, ...on(subject))).stdout).toMatch(/suspect/);
+    // Nothing is protected by it.
+    expect((await warden('list', ...on(subject))).stdout).toMatch(/damaged, suspect.*FAILED/);
+    // What can still be read is read, or told to be damaged.
+    for (const words of [
+      ['get', id, '/app/1'],
+      ['keys', id],
+    ])
+      expect([0, 13]).toContain((await warden(...words, ...on(subject))).code);
+  });
+});
+
+/** A real database in which a page is damaged that the head of its history does not need. */
+async function damagedInside(): Promise<Buffer> {
+  const bytes = snapshotBytes();
+  const database = bytes.subarray(0, bytes.length - 32);
+  const random = seeded(23);
+  for (;;) {
+    const damaged = Buffer.from(database);
+    damaged[random.below(damaged.length / 4096) * 4096 + random.below(64)]! ^= 0xff;
+    const file: RandomAccess = {
+      size: damaged.length,
+      async read(offset, length) {
+        if (offset + length > damaged.length) throw new WardenError('bolt-damaged', 'outside');
+        return damaged.subarray(offset, offset + length);
+      },
+    };
+    const sound = await check(file, { snapshot: true }).then(
+      () => true,
+      () => false,
+    );
+    const head = await openBolt(file)
+      .then((db) => readHead(db))
+      .catch(() => undefined);
+    if (!sound && head?.revision === BigInt(first.revision)) return damaged;
+  }
+}
 
 describe('encrypted backups', () => {
   const VERBS = (id: string): readonly (readonly string[])[] => [
