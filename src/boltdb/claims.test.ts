@@ -17,7 +17,7 @@ test('a database of 8 GiB takes 256 KiB', () => {
   const pages = 2 ** 21;
   const before = process.memoryUsage().arrayBuffers;
   const claims = createClaims(pages);
-  expect(claims.claim(0, pages)).toBeUndefined();
+  expect(claims.claim(pages - 100, 100)).toBeUndefined();
   expect(claims.has(pages - 1)).toBe(true);
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThanOrEqual(pages / 8);
 });

@@ -10,6 +10,7 @@ import type { KeyRange } from './key-range.ts';
 import {
   branchChildren,
   BUCKET_FLAG,
+  type Child,
   contentLength,
   ELEMENT_LENGTH,
   HEADER_LENGTH,
@@ -44,15 +45,10 @@ export interface WalkOptions {
 }
 
 /**
- * Goes down a whole tree: that of the buckets (`rootTree`), or that of one of them (`bucketTree`).
- * Memory: the branches from the root to where it is, and one leaf.
- * @throws WardenError `bolt-damaged` (a `Damage`) for the first fault, of the walk's own or thrown by the visitor
+ * Goes down a whole tree: that of the buckets (`rootTree`), or that of one of them (`bucketTree`). It goes on beside what is damaged; what is below a damaged
+ * page is left out. Memory: the branches from the root to where it is, and one leaf.
+ * @returns each fault, its own or a `Damage` that the visitor throws
  */
-export async function walkBranches(tree: Tree, visitor: TreeVisitor, options: WalkOptions): Promise<void> {
-  for await (const damage of damageBelow(tree, visitor, options)) throw damage;
-}
-
-/** The same, but goes on beside what is damaged; what is below a damaged page is left out. */
 export async function* damageBelow(tree: Tree, visitor: TreeVisitor, options: WalkOptions): AsyncGenerator<Damage, void, undefined> {
   const { claims, buckets, signal } = options;
   let scratch: Uint32Array = new Uint32Array(512);
@@ -68,18 +64,18 @@ export async function* damageBelow(tree: Tree, visitor: TreeVisitor, options: Wa
     if (page.kind === 'branch') {
       // The next read may overwrite the page's buffer, and a branch is come back to after its children were read.
       const branch = { ...page, bytes: Buffer.from(page.bytes.subarray(0, content)) };
-      branchChildren(branch, range);
+      const children = branchChildren(branch, range);
       const fault = branchFault(branch);
       if (fault !== undefined) throw damaged(page, fault);
       visitor.branch?.(branch, range);
-      return { branch, buckets: [] };
+      return { children, buckets: [] };
     }
     scratch = leafOffsets(page, range, scratch);
     if (page.count === 0 && depth > 0) throw damaged(page, 'an empty leaf below a branch');
     const fault = leafFault(page, scratch);
     if (fault !== undefined) throw damaged(page, fault);
     visitor.leaf?.(page, scratch, range);
-    return { branch: undefined, buckets: buckets ? bucketsIn(page, scratch) : [] };
+    return { children: [], buckets: buckets ? bucketsIn(page, scratch) : [] };
   }
 
   async function* visit(id: number | Page, range: KeyRange, depth: number): AsyncGenerator<Damage, void, undefined> {
@@ -95,12 +91,9 @@ export async function* damageBelow(tree: Tree, visitor: TreeVisitor, options: Wa
       yield error;
       return;
     }
-    if (further.branch !== undefined) {
-      const children = branchChildren(further.branch);
-      for (const [i, child] of children.entries()) {
-        const inner = rangeOf(children, i, range);
-        if (visitor.knows?.(child.id, inner, tree.path) !== true) yield* visit(child.id, inner, depth + 1);
-      }
+    for (const [i, { id: child }] of further.children.entries()) {
+      const inner = rangeOf(further.children, i, range);
+      if (visitor.knows?.(child, inner, tree.path) !== true) yield* visit(child, inner, depth + 1);
     }
     for (const bucket of further.buckets) yield* inside(page, bucket);
   }
@@ -122,7 +115,8 @@ export async function* damageBelow(tree: Tree, visitor: TreeVisitor, options: Wa
 
 /** What a walk goes on with below a page. */
 interface Further {
-  readonly branch: Page | undefined;
+  /** Of a branch; none of a leaf. */
+  readonly children: readonly Child[];
   readonly buckets: readonly StoredBucket[];
 }
 
