@@ -28,6 +28,8 @@ export interface BuildOptions {
   readonly range?: KeyRange | undefined;
   /** Bytes of a run in memory; tests make it small. */
   readonly runLength?: number | undefined;
+  /** Children of branches in memory; tests make it small. */
+  readonly heldChildren?: number | undefined;
 }
 
 /**
@@ -44,6 +46,8 @@ export async function buildKeyIndex(options: BuildOptions): Promise<IndexCounts>
     const scanOptions: PageScanOptions = {
       file,
       meta,
+      scratch: options.scratch,
+      heldChildren: options.heldChildren,
       take: (leaf, at, fields) => (range === undefined || isWithin(leaf, fields, range) ? runs.take(leaf, at, fields) : undefined),
       signal,
       onProgress: options.onProgress,

@@ -50,7 +50,10 @@ interface Built {
 }
 
 /** The database as a file that is read in pieces of an odd length, and its index. */
-async function build(file: Buffer, options: { runLength?: number; subject?: Partial<IndexSubject>; waits?: boolean } = {}): Promise<Built> {
+async function build(
+  file: Buffer,
+  options: { runLength?: number; heldChildren?: number; subject?: Partial<IndexSubject>; waits?: boolean } = {},
+): Promise<Built> {
   const parts: Buffer[] = [];
   const subject = { id: ID, sha256: 'ab'.repeat(32), plainBytes: file.length, ...options.subject };
   const counts = await buildKeyIndex({
@@ -68,6 +71,7 @@ async function build(file: Buffer, options: { runLength?: number; subject?: Part
     scratch: memoryScratch,
     signal: never,
     ...(options.runLength === undefined ? {} : { runLength: options.runLength }),
+    ...(options.heldChildren === undefined ? {} : { heldChildren: options.heldChildren }),
   });
   const index = Buffer.concat(parts);
   expect(counts.bytes).toBe(index.length);
@@ -146,7 +150,11 @@ describe('a key index', () => {
   ])('holds every revision of every key, whatever the order on the disk (seed $seed)', async ({ seed, options, runLength }) => {
     const random = seeded(seed);
     const changes = randomHistory(random, { keys: manyKeys(seed, 150), transactions: 500 });
-    const built = await build(database(changes, options).bytes, { ...(runLength === undefined ? {} : { runLength }), waits: seed === 2 });
+    const built = await build(database(changes, options).bytes, {
+      ...(runLength === undefined ? {} : { runLength }),
+      waits: seed === 2,
+      heldChildren: seed === 2 ? 7 : 2 ** 18,
+    });
     if (runLength !== undefined) expect(scratchBytes).toBeGreaterThan(runLength);
     const directory = await open(built);
     const all = await list(directory);
@@ -222,7 +230,12 @@ describe('a key index', () => {
 
   test('a key with more revisions than a block holds goes on in the next', async () => {
     const keys = [Buffer.from('leader'), Buffer.from('leaders'), Buffer.from('a')];
-    const changes = randomHistory(seeded(8), { keys, transactions: 6000, valueBytes: 0 });
+    // Each revision of the first takes 20 bytes of its block.
+    const first = { key: keys[0]!, sub: 0n, tombstone: false, createRevision: 200n, lease: 2n ** 62n, value: Buffer.alloc(0) };
+    const changes = [
+      ...randomHistory(seeded(8), { keys: keys.slice(1), transactions: 100, valueBytes: 3 }),
+      ...Array.from({ length: 3700 }, (_, i): Change => ({ ...first, main: BigInt(200 + i), version: BigInt(1 + i) })),
+    ];
     const built = await build(database(changes, { fanout: 20, pageSize: 4096 }).bytes, { runLength: 300_000 });
     expect(built.counts.blocks).toBeGreaterThan(1);
     const directory = await open(built);
@@ -240,6 +253,11 @@ describe('a key index', () => {
     // Old leaves and branches at places of their own, then pages that only look like some.
     const stale = Buffer.from(old.bytes.subarray(3 * pageSize, 23 * pageSize));
     for (let i = 0; i < 20; i += 1) stale.writeBigUInt64LE(BigInt(pages + i), i * pageSize);
+    // The same records as in use, many times over.
+    const leaf = [...live.kinds].find(([, kind]) => kind === 'leaf')![0];
+    const again = Array.from({ length: 40 }, () => live.bytes.subarray(leaf * pageSize, (leaf + 1) * pageSize));
+    const copies = Buffer.concat(again);
+    for (let i = 0; i < 40; i += 1) copies.writeBigUInt64LE(BigInt(pages + 26 + i), i * pageSize);
     const garbage = Buffer.alloc(6 * pageSize, 0xff);
     for (const [i, flags] of [1, 2, 2, 2, 1, 2].entries()) {
       garbage.writeBigUInt64LE(BigInt(pages + 20 + i), i * pageSize);
@@ -250,9 +268,9 @@ describe('a key index', () => {
     garbage.fill(0, 5 * pageSize + 12);
     garbage.writeUInt32LE(16, 5 * pageSize + 20);
     garbage.writeUInt32LE(5, 5 * pageSize + 24);
-    const file = { ...live, bytes: Buffer.concat([live.bytes, stale, garbage]) };
+    const file = { ...live, bytes: Buffer.concat([live.bytes, stale, garbage, copies]) };
     for (const page of [0, 1] as const) {
-      live.bytes.writeBigUInt64LE(BigInt(pages + 26), page * pageSize + 56);
+      live.bytes.writeBigUInt64LE(BigInt(pages + 66), page * pageSize + 56);
       live.seal(page);
       live.bytes.copy(file.bytes, page * pageSize, page * pageSize, (page + 1) * pageSize);
     }

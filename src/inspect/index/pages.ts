@@ -21,6 +21,8 @@ import {
 } from '../../boltdb/page.ts';
 import type { RandomAccess } from '../../boltdb/random-access.ts';
 import { readPage, type Tree } from '../../boltdb/tree.ts';
+import type { Scratch } from '../../mvcc/scratch.ts';
+import { Branches } from './branches.ts';
 import { PageWindow } from './page-window.ts';
 import { noFields, readFields, type RecordFields } from './record.ts';
 import type { ItemPlace } from './run.ts';
@@ -45,6 +47,10 @@ export interface PageScanOptions {
   readonly file: RandomAccess;
   readonly meta: Meta;
   readonly take: TakeRecord;
+  /** For the children of branches beyond the bound of memory. */
+  readonly scratch: Scratch;
+  /** How many of them are held in memory; tests make it small. */
+  readonly heldChildren?: number | undefined;
   readonly signal: AbortSignal;
   /** Plain bytes seen so far. */
   readonly onProgress?: ((bytes: number) => void) | undefined;
@@ -77,10 +83,11 @@ export async function scanPages(stream: AsyncIterable<Buffer>, root: number, opt
       }
     }
     await window.drain();
+    return await scan.tree(root);
   } finally {
     await window.close();
+    await scan.close();
   }
-  return scan.tree(root);
 }
 
 /** The records of a leaf that lies inside its parent's. @param offset of its image in the file */
@@ -96,9 +103,7 @@ export async function scanInline(offset: number, length: number, options: PageSc
 class PageScan {
   readonly #options: PageScanOptions;
   readonly #kinds: Uint8Array;
-  /** Branches: id, number of children, their ids. */
-  #branches = new Uint32Array(2 ** 14);
-  #used = 0;
+  readonly #branches: Branches;
   #offsets: Uint32Array = new Uint32Array(1024 * OFFSETS_PER_ELEMENT);
   readonly #fields = noFields();
   readonly #place: ItemPlace = { keyAt: 0, recordAt: 0, recordEnd: 0, page: 0, base: 0 };
@@ -106,6 +111,7 @@ class PageScan {
   constructor(options: PageScanOptions) {
     this.#options = options;
     this.#kinds = new Uint8Array(Number(options.meta.highWater));
+    this.#branches = new Branches(options.scratch, options.heldChildren);
   }
 
   /** Looks at the page at the beginning of the window. */
@@ -116,34 +122,22 @@ class PageScan {
     const flags = order.u16(head, 8);
     if (flags !== BRANCH && flags !== LEAF) return undefined;
     const needed = tableLength(order.u16(head, 10));
-    if (needed > window.length) return this.#lookLater(window, id, flags, needed);
-    return flags === BRANCH ? this.#takeBranch(window.peek(needed), id) : this.#lookAtLeaf(window, id, needed);
+    if (flags === BRANCH) return this.#takeBranch(window, id, needed);
+    if (needed <= window.length) return this.#lookAtLeaf(window, id, needed);
+    return window.fill(needed).then((there) => (there ? this.#lookAtLeaf(window, id, needed) : undefined));
   }
 
-  async #lookLater(window: PageWindow, id: number, flags: number, needed: number): Promise<void> {
-    if (!(await window.fill(needed))) return;
-    await (flags === BRANCH ? this.#takeBranch(window.peek(needed), id) : this.#lookAtLeaf(window, id, needed));
-  }
-
-  #takeBranch(table: Buffer, id: number): undefined {
-    const { order } = this.#options.meta;
-    const count = order.u16(table, 10);
-    const next = this.#used + 2 + count;
-    if (next > this.#branches.length) {
-      const larger = new Uint32Array(2 * next);
-      larger.set(this.#branches.subarray(0, this.#used));
-      this.#branches = larger;
-    }
-    this.#branches[this.#used] = id;
-    this.#branches[this.#used + 1] = count;
-    for (let i = 0; i < count; i += 1) {
+  #takeBranch(window: PageWindow, id: number, needed: number): undefined | Promise<void> {
+    const { order, pageSize } = this.#options.meta;
+    // bbolt splits a branch that is larger than a page unless it has four children or less, and keys of records are short (node.go, `splitTwo`).
+    if (needed > pageSize) return undefined;
+    const table = window.peek(needed);
+    this.#kinds[id] = IS_BRANCH;
+    return this.#branches.add(id, order.u16(table, 10), (i) => {
       const child = order.id(table, HEADER_LENGTH + i * ELEMENT_LENGTH + 8);
       // What no page can have becomes page 0, which is never part of a tree.
-      this.#branches[this.#used + 2 + i] = child < this.#kinds.length ? child : 0;
-    }
-    this.#used = next;
-    this.#kinds[id] = IS_BRANCH;
-    return undefined;
+      return child < this.#kinds.length ? child : 0;
+    });
   }
 
   #lookAtLeaf(window: PageWindow, id: number, table: number): undefined | Promise<void> {
@@ -206,8 +200,6 @@ class PageScan {
   /** Marks what is below `root`, and takes the leaves that were too large to look at in passing. */
   async tree(root: number): Promise<PagesInTree> {
     const kinds = this.#kinds;
-    const places = new Map<number, number>();
-    for (let at = 0; at < this.#used; at += 2 + this.#branches[at + 1]!) places.set(this.#branches[at]!, at);
     const large: number[] = [];
     const open = [root];
     for (let id = open.pop(); id !== undefined; id = open.pop()) {
@@ -216,8 +208,7 @@ class PageScan {
       if ((kind & IN_TREE) !== 0) throw damaged({ id, path: PATH }, 'the tree comes to it twice');
       kinds[id] = kind | IN_TREE;
       if (kind === IS_LARGE_LEAF) large.push(id);
-      const at = kind === IS_BRANCH ? places.get(id)! : undefined;
-      if (at !== undefined) for (let i = this.#branches[at + 1]!; i > 0; i -= 1) open.push(this.#branches[at + 1 + i]!);
+      if (kind === IS_BRANCH) for (const child of (await this.#branches.childrenOf(id)).toReversed()) open.push(child);
     }
     for (const id of large) {
       const leaf = await readPage(this.#asTree(id), id, this.#options.signal);
@@ -230,8 +221,13 @@ class PageScan {
   /** The page once more by itself, for the error that names what is wrong with it. */
   async #explain(id: number): Promise<never> {
     const page = await readPage(this.#asTree(id), id, this.#options.signal);
+    if (page.kind === 'branch') throw damaged(page, 'a branch of more than a page, which bbolt does not make');
     leafOffsets(page);
     throw noRecord(id);
+  }
+
+  close(): Promise<void> {
+    return this.#branches.close();
   }
 
   #asTree(root: number): Tree {
