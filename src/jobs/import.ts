@@ -7,10 +7,11 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { diskError } from '../archive/disk-errors.ts';
-import { openSealed } from '../archive/open.ts';
+import { openSealed, type OpenArchive } from '../archive/open.ts';
 import { createScratch } from '../archive/scratch.ts';
-import { createSealer, type SealedFigures, type Sealer } from '../archive/sealer.ts';
+import { createSealer, type SealedFigures } from '../archive/sealer.ts';
 import { openBolt } from '../boltdb/bolt.ts';
+import type { RandomAccess } from '../boltdb/random-access.ts';
 import { readCatalog } from '../catalog/read.ts';
 import type { Catalog } from '../catalog/types.ts';
 import { asError, errorDetails, WardenError } from '../errors.ts';
@@ -101,21 +102,17 @@ export async function importSnapshot(
       signal,
       onPlain: (block) => examination.write(block),
     });
+    let opened: OpenArchive | undefined;
     try {
       const plain = await passOver(file, path, (block) => sealer.write(block), context);
       // With its trailer, whether it came with one or not: what lies in a store is what etcdctl would have written.
       await sealer.write(plain.databaseSha256);
       const sealed = await sealer.finish();
       progress({ step: 'check', message: `looking through ${path}` });
-      const opened = await openSealed(sealer.sealed());
-      let examined: Examined;
-      let members: number;
-      try {
-        examined = await examination.finish(opened, signal);
-        members = (await membersOf(await openBolt(opened, signal), signal)).members.length;
-      } finally {
-        await opened.close();
-      }
+      // Open until the end: a local store makes the spool its own object, under another name.
+      opened = await openSealed(sealer.sealed());
+      const examined = await examination.finish(opened, signal);
+      const { members } = await membersOf(await openBolt(opened, signal), signal);
       const databaseSha256 = plain.databaseSha256.toString('hex');
       const before = importedBefore(catalog, databaseSha256, destinations.ready);
       if (before !== undefined) return present(path, before, examined);
@@ -125,7 +122,7 @@ export async function importSnapshot(
         examined,
         sealed,
         databaseSha256,
-        members,
+        members: members.length,
         stores: stores.map((store) => store.name),
         name: basename(path),
         sha256: await sha256Of(path, signal),
@@ -133,13 +130,15 @@ export async function importSnapshot(
         totalMs: performance.now() - started,
       });
       const results = destinations.results(await publish(manifest, sealer.spool, destinations.ready, context));
-      await addIndex(manifest, sealer, destinations.ready, request, context);
+      const holding = stores.filter(({ name }) => results.some(({ store, outcome }) => store === name && outcome === 'stored'));
+      await addIndex(manifest, opened, holding, request, context);
       const outcome = results.every((result) => result.outcome === 'stored') ? 'imported' : 'partial';
       logger.info({ id: manifest.id, file: path, revision: manifest.revision, outcome }, 'snapshot imported');
       return { ...lineOf(path, manifest), keyCount: examined.keyCount, outcome, stores: results };
     } finally {
-      await sealer.abort();
       await examination.close();
+      await opened?.close();
+      await sealer.abort();
     }
   } finally {
     await file.close();
@@ -149,19 +148,14 @@ export async function importSnapshot(
 /** As beside a backup: an old snapshot is imported to look into it. A failure is logged, and costs nothing but time later. */
 async function addIndex(
   manifest: Manifest,
-  sealer: Sealer,
+  file: RandomAccess,
   stores: readonly Store[],
   { recipients }: ImportRequest,
   context: JobContext,
 ): Promise<void> {
   if (context.config.clusters[manifest.cluster]?.index.enabled !== true) return;
   const { indexPublished } = await import('./index.ts');
-  const opened = await openSealed(sealer.sealed());
-  try {
-    await indexPublished(manifest, opened, stores, recipients, context);
-  } finally {
-    await opened.close();
-  }
+  await indexPublished(manifest, file, stores, recipients, context);
 }
 
 type Spool = Parameters<Store['upload']>[1];
