@@ -4,8 +4,7 @@ import type { Backup, Copy } from '../catalog/types.ts';
 import { asError, WardenError } from '../errors.ts';
 import { dataKey } from '../format/keys.ts';
 import type { Store } from '../store/types.ts';
-import type { OpenSnapshotOptions } from './open.ts';
-import type { OpenedSnapshot } from './types.ts';
+import type { OpenedSnapshot, OpenSnapshotOptions } from './types.ts';
 
 type CopyOptions = Pick<OpenSnapshotOptions, 'stores' | 'identities' | 'signal' | 'store' | 'note'>;
 

@@ -3,10 +3,9 @@ import { openBolt } from '../boltdb/bolt.ts';
 import { WardenError } from '../errors.ts';
 import { readHead } from '../mvcc/head.ts';
 import { openKeyIndex } from './index/open.ts';
-import type { InspectProgress } from './open.ts';
 import { scanDirectory } from './scan.ts';
 import { inspectScratch } from './scratch.ts';
-import type { KeyDirectory, OpenedSnapshot } from './types.ts';
+import type { KeyDirectory, OpenedSnapshot, InspectProgress } from './types.ts';
 
 export interface DirectoryOptions {
   readonly identities?: readonly string[] | undefined;

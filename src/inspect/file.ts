@@ -12,9 +12,8 @@ import { readMetas } from '../boltdb/meta.ts';
 import type { RandomAccess } from '../boltdb/random-access.ts';
 import { WardenError } from '../errors.ts';
 import { foreignKind } from './foreign.ts';
-import type { OpenSnapshotOptions } from './open.ts';
 import { inspectScratch } from './scratch.ts';
-import type { OpenedSnapshot } from './types.ts';
+import type { OpenedSnapshot, OpenSnapshotOptions } from './types.ts';
 
 type FileOptions = Pick<OpenSnapshotOptions, 'identities' | 'signal' | 'scratchFolder' | 'note' | 'progress'>;
 

@@ -3,37 +3,10 @@
  * A backup is read from whichever store has a good copy, and from the next one when that fails in the middle: the bytes are the same.
  */
 import { findBackup } from '../catalog/find.ts';
-import type { Catalog } from '../catalog/types.ts';
 import { WardenError } from '../errors.ts';
-import type { Store } from '../store/types.ts';
 import { openCopies } from './copies.ts';
 import { openSnapshotFile } from './file.ts';
-import type { OpenedSnapshot } from './types.ts';
-
-export interface OpenSnapshotOptions {
-  /** Needed unless the reference is a plain file. */
-  readonly catalog?: Catalog | undefined;
-  readonly stores: readonly Store[];
-  /** `AGE-SECRET-KEY-1...`; needed only for what is encrypted. */
-  readonly identities?: readonly string[] | undefined;
-  readonly signal: AbortSignal;
-  /** Name of the only store to read from. */
-  readonly store?: string | undefined;
-  /** Where a foreign compressed file is decompressed to; the system's temporary folder by default. */
-  readonly scratchFolder?: string | undefined;
-  /** Told in a sentence what the reader should know: a copy that could not be read, a backup that is suspect. */
-  readonly note?: ((sentence: string) => void) | undefined;
-  /** Told while something takes long. */
-  readonly progress?: InspectProgress | undefined;
-}
-
-/** As a job's progress: step is stable, bytes are done and in all. */
-export type InspectProgress = (event: {
-  readonly step: string;
-  readonly message: string;
-  readonly bytes?: number;
-  readonly totalBytes?: number;
-}) => void;
+import type { OpenedSnapshot, OpenSnapshotOptions } from './types.ts';
 
 /**
  * Whether a reference means a file: anything with a slash, or with a dot that is not the fraction of a time. Ids have neither, so a file in the current

@@ -16,7 +16,3 @@ export function afterPrefix(prefix: Buffer): Buffer | undefined {
   end[length - 1]! += 1;
   return end;
 }
-
-export function inRange(key: Buffer, { from, to }: KeyRange): boolean {
-  return (from === undefined || Buffer.compare(key, from) >= 0) && (to === undefined || Buffer.compare(key, to) < 0);
-}

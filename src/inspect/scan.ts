@@ -6,8 +6,7 @@ import type { Scratch, ScratchFile } from '../mvcc/scratch.ts';
 import { buildKeyIndex } from './index/build.ts';
 import type { IndexSubject } from './index/format.ts';
 import { readKeyIndex } from './index/reader.ts';
-import type { InspectProgress } from './open.ts';
-import type { KeyDirectory, KeyEntry, KeyRange, OpenedSnapshot } from './types.ts';
+import type { KeyDirectory, KeyEntry, KeyRange, OpenedSnapshot, InspectProgress } from './types.ts';
 
 export interface ScanOptions {
   /** For what does not fit into memory. */

@@ -1,6 +1,6 @@
 /** What the inspecting verbs work on, whether a key index stands beside the backup or the file has to be read through. */
 import type { OpenArchive } from '../archive/open.ts';
-import type { Backup } from '../catalog/types.ts';
+import type { Backup, Catalog } from '../catalog/types.ts';
 import type { Store } from '../store/types.ts';
 
 /** A snapshot opened for reading: a backup in a store, or a plain file. */
@@ -13,6 +13,31 @@ export interface OpenedSnapshot {
   readonly store: Store | undefined;
   close(): Promise<void>;
 }
+
+export interface OpenSnapshotOptions {
+  /** Needed unless the reference is a plain file. */
+  readonly catalog?: Catalog | undefined;
+  readonly stores: readonly Store[];
+  /** `AGE-SECRET-KEY-1...`; needed only for what is encrypted. */
+  readonly identities?: readonly string[] | undefined;
+  readonly signal: AbortSignal;
+  /** Name of the only store to read from. */
+  readonly store?: string | undefined;
+  /** Where a foreign compressed file is decompressed to; the system's temporary folder by default. */
+  readonly scratchFolder?: string | undefined;
+  /** Told in a sentence what the reader should know: a copy that could not be read, a backup that is suspect. */
+  readonly note?: ((sentence: string) => void) | undefined;
+  /** Told while something takes long. */
+  readonly progress?: InspectProgress | undefined;
+}
+
+/** As a job's progress: step is stable, bytes are done and in all. */
+export type InspectProgress = (event: {
+  readonly step: string;
+  readonly message: string;
+  readonly bytes?: number;
+  readonly totalBytes?: number;
+}) => void;
 
 /** One change of a key that the file still holds. */
 export interface KeyRevision {

@@ -5,7 +5,7 @@ import type { RandomAccess } from '../boltdb/random-access.ts';
 import { WardenError } from '../errors.ts';
 import { openSnapshotFile } from '../inspect/file.ts';
 import { foreignKind } from '../inspect/foreign.ts';
-import type { OpenSnapshotOptions } from '../inspect/open.ts';
+import type { OpenSnapshotOptions } from '../inspect/types.ts';
 import type { Scratch } from '../mvcc/scratch.ts';
 
 type ImportFileOptions = Pick<OpenSnapshotOptions, 'identities' | 'signal' | 'progress' | 'scratchFolder'> & { readonly scratch: Scratch };

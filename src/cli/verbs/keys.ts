@@ -81,7 +81,7 @@ async function list(invocation: Invocation, opened: Opened, asked: Asked, limit:
   const table = streamTable(columnsFor(opened.held.last), output);
   for await (const row of rows()) await table.add(row);
   await table.end();
-  const what = asked.prefix.length === 0 ? '' : ` that begin with ${displayKey(asked.prefix)}`;
+  const what = asked.prefix.length === 0 ? '' : ` beginning with ${displayKey(asked.prefix)}`;
   noteTo(
     invocation,
     `${count} key${count === 1 ? '' : 's'}${what} at revision ${asked.revision} of ${opened.snapshot.name}${more ? '; there are more' : ''}`,
