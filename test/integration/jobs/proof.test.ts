@@ -9,9 +9,11 @@ import { surveyOf } from '../../../src/jobs/survey.ts';
 import { silentLogger } from '../../../src/telemetry/logger.ts';
 import { ETCD_MINORS } from '../../../tools/programs.ts';
 import { startCluster, type Cluster } from '../../support/cluster.ts';
+import { startFakeMember, type FakeMember } from '../../support/fake-member.ts';
 import type { Member } from '../../support/member.ts';
 import { product, type Product } from '../../support/product.ts';
-import { readManifest } from '../../support/recover.ts';
+import { readManifest, recoverFile } from '../../support/recover.ts';
+import { runWarden } from '../../support/run-warden.ts';
 import { removeFolder, temporaryFolder } from '../../support/watchdog.ts';
 
 let folder: string;
@@ -181,6 +183,51 @@ describe('a member whose database is corrupted', () => {
     expect(result).toMatchObject({ member: corrupt.name, proof: { members: [corrupt.name] } });
     expect(result.suspect).toContain('members disagree');
     expect(sound).toEqual(expect.arrayContaining([...result.disagreement!.members]));
+  });
+});
+
+describe('a member whose file is damaged inside', () => {
+  /** A member that streams a real database, one of whose leaves says that it has more records than fit, with a trailer that is right. */
+  async function damagedMember(): Promise<FakeMember> {
+    await using cluster = await startCluster({ minor: '3.6' });
+    await cluster.fill({ keys: 500, valueBytes: 100 });
+    const subject = product({ folder: join(folder, 'sound'), cluster, clusterOptions: { coordinate: false } });
+    const path = join(folder, 'sound.db');
+    await recoverFile(subject.disk, await subject.backup(), path);
+    const database = readFileSync(path).subarray(0, -32);
+    const marker = database.indexOf('/fill/00000100');
+    const page = marker - (marker % 4096);
+    expect(database.readUInt16LE(page + 8)).toBe(0x02); // a leaf
+    database.writeUInt16LE(0xfff0, page + 10);
+    const { revision } = await cluster.members[0]!.status();
+    return startFakeMember({ revision, snapshot: { database } });
+  }
+
+  test('fault 9: the only member has a corrupt file with a valid SHA-256: kept, marked suspect with the place, never counted as verified', async () => {
+    await using member = await damagedMember();
+    const subject = subjectOf({ endpoints: [member.endpoint] }, { coordinate: false, discover: false });
+    const result = await subject.backup();
+    expect(result).toMatchObject({
+      outcome: 'complete',
+      suspect: expect.stringContaining('the file is damaged inside') as string,
+      unproved: { code: 'damaged', reason: expect.stringContaining('page') as string },
+    });
+    expect(result).not.toHaveProperty('keyCount');
+    expect(result).not.toHaveProperty('proof');
+    const { newestComplete, newest, proof } = await survey(subject);
+    expect(newest).toMatchObject({ id: result.id, suspect: result.suspect });
+    expect(newestComplete).toBeUndefined();
+    expect(proof.wanting).toEqual([]);
+    const shown = await runWarden([
+      'backup',
+      '--endpoints',
+      member.endpoint,
+      '--to',
+      join(folder, 'other'),
+      '--no-coordinate',
+      '--no-discover',
+    ]);
+    expect(shown).toMatchObject({ code: 13, stdout: expect.stringMatching(/NOT PROVED: .*page[\s\S]*SUSPECT/) as string });
   });
 });
 
