@@ -75,7 +75,7 @@ async function* damageIn(database: RandomAccess | Bolt, options: CheckOptions): 
       along?.leaf?.(page, offsets, range);
     },
   };
-  for await (const damage of damageBelow(rootTree(file, meta), visitor, { claims: reached, buckets: true, signal })) {
+  for await (const damage of damageBelow(rootTree(file, meta), visitor, { claims: reached, signal })) {
     complete = false;
     yield damage;
   }

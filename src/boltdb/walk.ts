@@ -32,25 +32,21 @@ export interface TreeVisitor {
   knows?(id: number, range: KeyRange, path: readonly string[]): boolean;
   /** A sound leaf that was read, and its elements' offsets, both valid until this returns. Those of inline buckets too, after the leaf they are in. */
   leaf?(page: Page, offsets: Uint32Array, range: KeyRange): void;
-  /** A sound branch, before its children. */
-  branch?(page: Page, range: KeyRange): void;
 }
 
 export interface WalkOptions {
   /** Of the whole database, pages 0 and 1 taken: what is reached twice is damage. */
   readonly claims: Claims;
-  /** Whether to go into the buckets that the tree holds, each after the leaf that it is in. */
-  readonly buckets: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Goes down a whole tree: that of the buckets (`rootTree`), or that of one of them (`bucketTree`). It goes on beside what is damaged; what is below a damaged
- * page is left out. Memory: the branches from the root to where it is, and one leaf.
+ * Goes down a whole tree, `rootTree` that of the buckets, and into the buckets that it holds, each after the leaf that it is in. It goes on beside what is
+ * damaged; what is below a damaged page is left out. Memory: the branches from the root to where it is, and one leaf.
  * @returns each fault, its own or a `Damage` that the visitor throws
  */
 export async function* damageBelow(tree: Tree, visitor: TreeVisitor, options: WalkOptions): AsyncGenerator<Damage, void, undefined> {
-  const { claims, buckets, signal } = options;
+  const { claims, signal } = options;
   let scratch: Uint32Array = new Uint32Array(512);
 
   function lookAt(page: PlacedPage, range: KeyRange, depth: number): Further {
@@ -67,7 +63,6 @@ export async function* damageBelow(tree: Tree, visitor: TreeVisitor, options: Wa
       const children = branchChildren(branch, range);
       const fault = branchFault(branch);
       if (fault !== undefined) throw damaged(page, fault);
-      visitor.branch?.(branch, range);
       return { children, buckets: [] };
     }
     scratch = leafOffsets(page, range, scratch);
@@ -75,7 +70,7 @@ export async function* damageBelow(tree: Tree, visitor: TreeVisitor, options: Wa
     const fault = leafFault(page, scratch);
     if (fault !== undefined) throw damaged(page, fault);
     visitor.leaf?.(page, scratch, range);
-    return { children: [], buckets: buckets ? bucketsIn(page, scratch) : [] };
+    return { children: [], buckets: bucketsIn(page, scratch) };
   }
 
   async function* visit(id: number | Page, range: KeyRange, depth: number): AsyncGenerator<Damage, void, undefined> {
