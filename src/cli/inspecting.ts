@@ -46,9 +46,9 @@ export async function withSources(
     return work({ cluster: undefined, catalog: undefined, stores: [], identities });
   }
   return withReadStores(invocation, async (stores) => {
-    const only = options['store'];
+    const only = given(invocation, 'store');
     if (only !== undefined && !stores.some(({ name }) => name === only))
-      throw new WardenError('usage', `there is no store named ${String(only)}`, {
+      throw new WardenError('usage', `there is no store named ${only}`, {
         hint: `there are: ${stores.map(({ name }) => name).join(', ')}`,
       });
     const cluster = await readCluster(invocation, stores);
@@ -64,19 +64,19 @@ export async function withSnapshot<Result>(
   reference: string,
   work: (opened: Opened) => Promise<Result>,
 ): Promise<Result> {
-  const { context, options } = invocation;
+  const { context } = invocation;
   const { signal, progress } = context;
   const note = (sentence: string): void => noteTo(invocation, sentence);
   const folder = scratchFolder(context.config);
-  const given: OpenSnapshotOptions = {
+  const wanted: OpenSnapshotOptions = {
     ...sources,
     signal,
     note,
     progress,
     scratchFolder: folder,
-    store: options['store'] as string | undefined,
+    store: given(invocation, 'store'),
   };
-  const snapshot = await openSnapshot(reference, given);
+  const snapshot = await openSnapshot(reference, wanted);
   try {
     const held = await heldRevisions(snapshot, signal);
     const { directory, indexed } = await directoryOf(snapshot, {
@@ -118,22 +118,28 @@ export function keyArgument({ options }: Pick<Invocation, 'options'>, text: stri
   return key;
 }
 
-/** A whole number from an option; undefined when it was not given. @throws WardenError `usage` */
-export function numberOption({ options }: Pick<Invocation, 'options'>, name: string, least: number): number | undefined {
+/** What was given for an option that takes a value. */
+function given({ options }: Pick<Invocation, 'options'>, name: string): string | undefined {
   const value = options[name];
+  return typeof value === 'string' ? value : undefined;
+}
+
+/** A whole number from an option; undefined when it was not given. @throws WardenError `usage` */
+export function numberOption(invocation: Pick<Invocation, 'options'>, name: string, least: number): number | undefined {
+  const value = given(invocation, name);
   if (value === undefined) return undefined;
-  const number = /^\d{1,15}$/u.test(String(value)) ? Number(value) : -1;
+  const number = /^\d{1,15}$/u.test(value) ? Number(value) : -1;
   if (number < least) throw new WardenError('usage', `--${name} ${JSON.stringify(value)} is not a whole number from ${least} on`);
   return number;
 }
 
 /** `--revision`. @throws WardenError `usage` */
-export function revisionOption({ options }: Pick<Invocation, 'options'>): bigint | undefined {
-  const value = options['revision'];
+export function revisionOption(invocation: Pick<Invocation, 'options'>): bigint | undefined {
+  const value = given(invocation, 'revision');
   if (value === undefined) return undefined;
-  if (!/^[1-9]\d{0,18}$/u.test(String(value)))
+  if (!/^[1-9]\d{0,18}$/u.test(value))
     throw new WardenError('usage', `--revision ${JSON.stringify(value)} is not a revision`, { hint: 'a whole number from 1 on' });
-  return BigInt(String(value));
+  return BigInt(value);
 }
 
 /** A key in JSON: as text where it is UTF-8, else in base64. */
