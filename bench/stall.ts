@@ -107,7 +107,7 @@ async function gapsDuring(cluster: Cluster, run: () => Promise<unknown>): Promis
       writes.note();
       each[index]!.note();
     }),
-    keepAlive(member.endpoint, stop.signal, renewals.note),
+    keepAlive(member.endpoint, stop.signal, () => renewals.note()),
   ]);
   await delay(AFTER_MS);
   for (const meter of [writes, renewals, ...each]) meter.begin();

@@ -11,25 +11,19 @@ import type { LocalHash } from './verdict.ts';
 /** Other than the seed that is used first. */
 const SECOND_SEED = 0x5eed2;
 
-/** By the figures of its examination; again by a walk over all records. */
+/** By the figures of its examination; again by a walk over all records with another seed. */
 export function examinedHash(examined: Examined, file: RandomAccess, scratch: Scratch): LocalHash {
-  const walked = walkedHash(file, scratch);
-  return { hash: remembered((compact, signal) => examined.hashKv(compact, signal)), again: walked.again };
+  return {
+    hash: remembered((compact, signal) => examined.hashKv(compact, signal)),
+    again: remembered((compact, signal) => walk(file, compact, scratch, signal)),
+  };
 }
 
-/** By a walk over all records each time. */
-export function walkedHash(file: RandomAccess, scratch: Scratch): LocalHash {
-  const walk = async (compactRevision: bigint, signal: AbortSignal, seed?: number): Promise<number> => {
-    const db = await openBolt(file, signal);
-    const { revision, compactionFinished } = await readHead(db, signal);
-    // The second opinion assumes nothing of what the file's own compaction left behind: what was interrupted can have left more than it says.
-    const finished = seed === undefined ? compactionFinished : 0n;
-    return hashKv(await recordsOf(db, signal), { revision, compactRevision, compactionFinished: finished, scratch, seed, signal });
-  };
-  return {
-    hash: remembered((compact, signal) => walk(compact, signal)),
-    again: remembered((compact, signal) => walk(compact, signal, SECOND_SEED)),
-  };
+/** Assumes nothing of what the file's own compaction left behind: what was interrupted can have left more than it says. */
+async function walk(file: RandomAccess, compactRevision: bigint, scratch: Scratch, signal: AbortSignal): Promise<number> {
+  const db = await openBolt(file, signal);
+  const { revision } = await readHead(db, signal);
+  return hashKv(await recordsOf(db, signal), { revision, compactRevision, scratch, seed: SECOND_SEED, signal });
 }
 
 /** Members with the same compact revision are compared with one computation. */
