@@ -1,14 +1,24 @@
 /** `npm run bench -- NAME`: see docs/benchmarks.md. */
 import { parseArgs } from 'node:util';
 import { benchBackup } from './backup.ts';
+import { benchGet } from './get.ts';
 import { benchIdle } from './idle.ts';
+import { benchIndex } from './index.ts';
+import { benchProof } from './proof.ts';
 import { benchRss } from './rss.ts';
+import { benchStall } from './stall.ts';
+import { benchVerify } from './verify.ts';
 
 const USAGE = `npm run bench -- NAME
 
   backup [--rounds 5] [--gib 2]      time of a backup to disk and to S3 against doing it by hand
   rss [--sizes 0.1,0.5,2]            peak memory of a backup for each size, and for a sparse 8 GiB
   idle [--gib 0.1]                   memory and CPU of a daemon that waits for its next backup
+  verify [--rounds 5]                time of a verification at \`proved\` against \`etcdutl snapshot status\`, for three databases
+  proof [--rounds 5]                 time of a backup with proof against \`etcdctl snapshot save\`, for the same
+  stall [--rounds 5] [--gib 0.6]     how long no member accepts a write, or renews a lease, during a proof against \`etcdctl endpoint hashkv --cluster\`
+  get [--rounds 5] [--gib 2]         one key out of a backup in S3
+  index [--rounds 3]                 time and memory of the key index against the backup before it
 
 The databases are made once and kept in the cache folder. A name ends with exit code 1 when a limit was not kept.`;
 
@@ -20,7 +30,12 @@ const gib = (usual: number): number => Number(values.gib ?? usual);
 const benches: Record<string, () => Promise<boolean>> = {
   backup: () => benchBackup({ rounds: Number(values.rounds), gib: gib(2) }),
   rss: () => benchRss({ sizes: values.sizes.split(',').map(Number) }),
+  get: () => benchGet({ rounds: Number(values.rounds), gib: gib(2) }),
+  index: () => benchIndex({ rounds: Number(values.rounds) }),
   idle: () => benchIdle({ gib: gib(0.1) }),
+  verify: () => benchVerify({ rounds: Number(values.rounds) }),
+  stall: () => benchStall({ rounds: Number(values.rounds), gib: gib(0.6) }),
+  proof: () => benchProof({ rounds: Number(values.rounds) }),
 };
 
 const bench = benches[positionals[0] ?? ''];

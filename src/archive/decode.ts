@@ -6,8 +6,10 @@ import { type AgeKey, MAX_HEADER_LENGTH, openHeader } from './age.ts';
 import { openPayload } from './age-payload.ts';
 import { ByteQueue } from './byte-queue.ts';
 import { decodeFrames } from './frame-stream.ts';
+import { createHashThread, type HashThread } from './hash-thread.ts';
 import { isCompressed, isEncrypted, MAGIC_LENGTH } from './layers.ts';
 import type { OpenOptions } from './open.ts';
+import { createSweeper } from './young-garbage.ts';
 
 export interface StoredFigures {
   readonly storedBytes: number;
@@ -31,7 +33,12 @@ export interface ReadOptions extends OpenOptions {
 export interface ContentOptions extends ReadOptions {
   /** The plain bytes as they pass, in file order; not to be kept. What it returns is awaited before the next ones come. */
   readonly onPlain?: ((block: Buffer) => void | Promise<void>) | undefined;
+  /** About how many plain bytes there will be: many are hashed in a thread of their own. */
+  readonly expectedBytes?: number | undefined;
 }
+
+/** A thread costs as much as hashing 50 MiB, and some memory. */
+const THREAD_FROM = 256 * 2 ** 20;
 
 /** Reads an object and hashes it as it lies there: the level `stored`, which needs no key. */
 export async function hashStored(store: Store, key: string, options: ReadOptions): Promise<StoredFigures> {
@@ -43,15 +50,44 @@ export async function hashStored(store: Store, key: string, options: ReadOptions
 /** Reads an object down to its plain bytes: the level `content`. @throws WardenError `key-missing`, `verification-failed` */
 export async function hashContent(store: Store, key: string, options: ContentOptions): Promise<ContentFigures> {
   const tally = createTally(options);
-  const sha256 = createHash('sha256');
+  const sha256 = (options.expectedBytes ?? 0) < THREAD_FROM ? hashHere() : createHashThread();
+  const sweep = createSweeper();
   let plainBytes = 0;
-  for await (const plain of decodeBytes(tally.through(store.stream(key, options)), key, options)) {
-    sha256.update(plain);
-    const waiting = options.onPlain?.(plain);
-    if (waiting !== undefined) await waiting;
-    plainBytes += plain.length;
+  try {
+    for await (const plain of decodeBytes(tally.through(store.stream(key, options)), key, options)) {
+      const read = options.onPlain?.(plain);
+      if (read !== undefined) await read;
+      plainBytes += plain.length;
+      sweep(plain.length);
+      const hashed = sha256.update(alone(plain));
+      if (hashed !== undefined) await hashed;
+    }
+    return { ...tally.figures(), plainBytes, plainSha256: await sha256.digest() };
+  } finally {
+    await sha256.close();
   }
-  return { ...tally.figures(), plainBytes, plainSha256: sha256.digest('hex') };
+}
+
+/** The same without a thread: gives each buffer's memory back at once too, since the collector lets a hundred MiB of them lie before it looks. */
+function hashHere(): HashThread {
+  const sha256 = createHash('sha256');
+  return {
+    update(bytes) {
+      sha256.update(bytes);
+      bytes.buffer.transfer(0);
+    },
+    digest: () => Promise.resolve(sha256.digest('hex')),
+    close: () => Promise.resolve(),
+  };
+}
+
+/** A buffer that shares its memory with nobody: what the decoder makes nearly always is one. */
+function alone(bytes: Buffer): Buffer<ArrayBuffer> {
+  const { buffer } = bytes;
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === bytes.length) return bytes as Buffer<ArrayBuffer>;
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  bytes.copy(copy);
+  return copy;
 }
 
 /** The plain bytes of an object in file order. */

@@ -9,7 +9,7 @@ import {
   parseFrameHeader,
   skippableLength,
 } from './frame-header.ts';
-import { decodeFrame, FRAME_LENGTH, MAX_FRAME_LENGTH, tooLarge } from './frames.ts';
+import { createFrameDecoder, FRAME_LENGTH, MAX_FRAME_LENGTH, tooLarge } from './frames.ts';
 import { type Frame, parseSeekTable, SEEK_TABLE_MAGIC } from './seek-table.ts';
 
 /** Compressed bytes of the largest frame that we decode: incompressible data grows by 3 bytes per block of 128 KiB. */
@@ -29,6 +29,7 @@ const AHEAD = 3;
 export async function* decodeFrames(queue: ByteQueue): AsyncGenerator<Buffer, void, undefined> {
   const frames: Frame[] = [];
   const decoding: Promise<Buffer>[] = [];
+  const decoder = createFrameDecoder({ lanes: AHEAD });
   try {
     while (await queue.fill(1)) {
       await queue.fill(MAX_FRAME_HEADER_LENGTH);
@@ -46,7 +47,7 @@ export async function* decodeFrames(queue: ByteQueue): AsyncGenerator<Buffer, vo
         yield* drain(decoding, frames, 0); // a frame before it may be wrong as well, and the first one is to be named
         throw error;
       }
-      const plain = decodeFrame(stored, place);
+      const plain = decoder.decode(stored, place);
       plain.catch(() => undefined); // awaited in its turn
       decoding.push(plain);
       frames.push({ storedLength: stored.length, plainLength: -1 });
@@ -55,6 +56,7 @@ export async function* decodeFrames(queue: ByteQueue): AsyncGenerator<Buffer, vo
     yield* drain(decoding, frames, 0);
   } finally {
     await Promise.allSettled(decoding);
+    decoder.close();
   }
 }
 

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { asError, WardenError } from '../errors.ts';
 import type { SnapshotCall, SnapshotSink } from './snapshot-call.ts';
 import type { SnapshotMessage } from './types.ts';
-import { createSweeper } from './young-garbage.ts';
+import { createSweeper } from '../archive/young-garbage.ts';
 
 /**
  * Bytes that may wait for the consumer before the stream is paused. Little: pieces that wait through two collections of the young generation are

@@ -14,7 +14,7 @@ import { readCatalog } from '../catalog/read.ts';
 import type { Backup } from '../catalog/types.ts';
 import type { ClusterConfig } from '../config/types.ts';
 import { asError, errorDetails, WardenError, type ErrorDetails } from '../errors.ts';
-import { createSweeper } from '../etcd/young-garbage.ts';
+import { createSweeper } from '../archive/young-garbage.ts';
 import { dataKey, indexKey } from '../format/keys.ts';
 import type { Manifest } from '../format/types.ts';
 import { buildKeyIndex } from '../inspect/index/build.ts';

@@ -54,7 +54,8 @@ export async function reread(
     return { level };
   }
   if (level === 'content') {
-    compareContent(copy.key, backup.manifest, await hashContent(store, copy.key, readOptions(copy)));
+    const options = { ...readOptions(copy), expectedBytes: backup.manifest.plain.bytes };
+    compareContent(copy.key, backup.manifest, await hashContent(store, copy.key, options));
     return { level };
   }
   try {
@@ -113,7 +114,8 @@ async function examine<Result>(copy: CopyToRead, use: UseExamined<Result>): Prom
   const examination = await createExamination({ scratch: createScratch(scratchFolder(context.config), { encrypted }) });
   try {
     const pin = createPin();
-    const options = { ...readOptions(copy), onStored: pin.add, onPlain: (block: Buffer) => examination.write(block) };
+    const expectedBytes = backup.manifest.plain.bytes;
+    const options = { ...readOptions(copy), expectedBytes, onStored: pin.add, onPlain: (block: Buffer) => examination.write(block) };
     compareContent(key, backup.manifest, await hashContent(store, key, options));
     context.progress({ step: 'check', message: `proving ${backup.id} on ${store.name}`, subject: store.name });
     return await finish(copy, examination, { pin, use });

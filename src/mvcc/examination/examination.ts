@@ -31,7 +31,7 @@ export interface ExaminationOptions {
 }
 
 export function createExamination(options: ExaminationOptions): Promise<Examination> {
-  const { scratch, seed = 0, eagerRecords = EAGER_RECORDS } = options;
+  const { scratch, seed = Math.floor(Math.random() * 2 ** 32), eagerRecords = EAGER_RECORDS } = options;
   const records = new Records(scratch, options.heldBytes);
   const reader = new LeafReader(seed);
   const scan = new Scan(records, reader);
