@@ -94,9 +94,9 @@ describe('HashKV', () => {
     expect(met).toBe(5);
   });
 
-  test('thousands of records through scratch', async () => {
-    const long = randomHistory({ random: seeded(44), steps: 5000, keys: 12 });
-    expect(long.records.length).toBeGreaterThan(9000);
+  test('more records than the first bits hold, through scratch', async () => {
+    const long = randomHistory({ random: seeded(44), steps: 800, keys: 12 });
+    expect(long.records.length).toBeGreaterThan(1300);
     const question = { revision: long.revision, compactRevision: long.revision - 10n };
     const hash = await hashKv(sourceOf(long.records, 50), { ...question, scratch: memoryScratch(), limitBytes: 0 });
     expect(hash).toBe(naiveHashKv(long.records, question.revision, question.compactRevision));

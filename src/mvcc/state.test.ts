@@ -29,7 +29,7 @@ describe.each(['none', 'finished', 'unfinished'] as const)('the state, compactio
   test('property: at every revision that is held, live keys, their number and single keys are as they were', async () => {
     const random = seeded(50);
     for (let round = 0; round < 6; round += 1) {
-      const history = randomHistory({ random, steps: 5 + random.below(30), keys: 1 + random.below(8), compaction });
+      const history = randomHistory({ random, steps: 5 + random.below(20), keys: 1 + random.below(8), compaction });
       const oldest = history.compactRevision > 1n ? history.compactRevision : 1n;
       const span = Number(history.revision - oldest);
       for (const revision of [oldest, oldest + BigInt(random.below(span + 1)), history.revision]) {

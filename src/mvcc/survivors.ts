@@ -137,7 +137,7 @@ function counter(floor: bigint): (main: bigint) => number {
 }
 
 function growingBits(): { set(index: number): void; has(index: number): boolean } {
-  let bytes = new Uint8Array(1024);
+  let bytes = new Uint8Array(128);
   return {
     set(index) {
       const at = index >>> 3;
