@@ -24,15 +24,15 @@ interface Verdict {
 
 /**
  * Anything but OK is a fault found: bbolt panics over some, in a goroutine whose channel the panic closes, and now and then its main ends with OK before the panic
- * ends the process (cmd/bbolt, 1.4.3). So it is asked again before it is believed.
+ * ends the process (cmd/bbolt, 1.4.3). So of damage it is asked again before it is believed.
  */
-async function bboltCheck(path: string): Promise<Verdict> {
-  let verdict = await bboltOnce(path);
-  for (let i = 0; i < 9 && verdict.sound; i += 1) verdict = await bboltOnce(path);
+async function bboltOnDamage(path: string): Promise<Verdict> {
+  let verdict = await bboltCheck(path);
+  for (let i = 0; i < 9 && verdict.sound; i += 1) verdict = await bboltCheck(path);
   return verdict;
 }
 
-async function bboltOnce(path: string): Promise<Verdict> {
+async function bboltCheck(path: string): Promise<Verdict> {
   return await new Promise((resolve) => {
     execFile(program('bbolt'), ['check', path], { timeout: 20_000, maxBuffer: 2 ** 26 }, (error, stdout, stderr) =>
       resolve({ sound: error === null && stdout.trim() === 'OK' && stderr === '', said: `${stdout}${stderr}`.slice(0, 500) }),
@@ -68,7 +68,7 @@ describe('damage of every kind', () => {
       const file = fileToDamage();
       plant(file);
       const path = written('damaged.db', file.bytes);
-      const { sound, said } = await bboltCheck(path);
+      const { sound, said } = await bboltOnDamage(path);
       expect(sound ? 'overlooks' : 'finds', said).toBe(bbolt);
       expect(await ourCheck(path)).not.toEqual([]);
     },
@@ -108,7 +108,7 @@ describe('files of our builder are files for bbolt', () => {
     expect(await ourCheck(path)).toEqual([]);
     file.bytes.copyWithin(file.freelist! * 1024 + 24 + 65_000 * 8, file.freelist! * 1024 + 24, file.freelist! * 1024 + 32);
     const damaged = written('free.db', file.bytes);
-    expect(await bboltCheck(damaged)).toMatchObject({ sound: false });
+    expect(await bboltOnDamage(damaged)).toMatchObject({ sound: false });
     expect((await ourCheck(damaged)).map(({ reason }) => reason)).toEqual([
       expect.stringMatching(/as free twice/),
       expect.stringMatching(/nothing uses it/),
