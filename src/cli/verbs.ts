@@ -34,7 +34,7 @@ export const VERBS: readonly Verb[] = [
       ['--prune', 'apply retention afterwards'],
       ['--accept-cluster', 'accept another cluster id, or a history that moved back, as the next generation'],
     ],
-    shows: [...REACHING_ETCD, 'recipients', ...KEEPING],
+    shows: [...REACHING_ETCD, 'proof', 'proof-max-stall', 'recipients', ...KEEPING],
     needs: 'cluster',
     changes: true,
     load: () => import('./verbs/backup.ts'),
