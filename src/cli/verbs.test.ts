@@ -119,7 +119,9 @@ describe('the table of verbs', () => {
   test('flags that help shows are flags of the configuration', () => {
     for (const verb of VERBS) {
       const flags = optionsOf(verb.name).map((option) => option.flags);
-      for (const name of verb.shows ?? []) expect(flags.some((flag) => flag.startsWith(`--${name} `))).toBe(true);
+      for (const name of verb.shows ?? []) {
+        expect(flags.some((flag) => flag.startsWith(`--${name} `) || flag === `--no-${name}`)).toBe(true);
+      }
     }
   });
 
