@@ -31,6 +31,22 @@ async function survey(stores: readonly MemoryStore[], policy = keepAll): Promise
 }
 
 describe('the survey', () => {
+  test('what has no proof yet and may still get one, what is proved, and who disagrees', async () => {
+    const local = memoryStore('local');
+    const proof = { revision: '41', compactRevision: '12', hash: 7, members: ['m2'] };
+    seedBackup([local], { time: '2026-11-22T08:00:00.000Z', proof, disagreement: { members: ['m3'], reason: 'm3 differs' } });
+    seedBackup([local], { time: '2026-11-22T09:00:00.000Z', unproved: { code: 'disabled', reason: 'why' } });
+    const wanting = seedBackup([local], { time: '2026-11-22T10:00:00.000Z', unproved: { code: 'timeout', reason: 'why' } });
+    const before = await survey([local]);
+    expect(before.proof).toEqual({
+      newestProvedMs: Date.parse('2026-11-22T08:00:00.000Z'),
+      wanting: [{ id: wanting.id, code: 'timeout' }],
+      disagreement: { members: ['m3'], reason: 'm3 differs' },
+    });
+    seedCheck([local], { id: wanting.id, kind: 'verify', level: 'proved', outcome: 'ok', proof });
+    expect((await survey([local])).proof).toMatchObject({ newestProvedMs: Date.parse('2026-11-22T10:00:00.000Z'), wanting: [] });
+  });
+
   test('nothing is protected where there is no backup', async () => {
     expect(await survey([memoryStore('local')])).toMatchObject({
       backups: { complete: 0, partial: 0, damaged: 0 },
