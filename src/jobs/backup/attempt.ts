@@ -60,6 +60,8 @@ export interface AttemptResult {
   readonly head: Head;
   /** What the whole file was found to be; the failure only as a last resort. Reads the spool: not after `dispose`. */
   readonly examined: Examined | { readonly failure: WardenError };
+  /** Lets go of what looking through the file holds in memory, when no hash of it will be asked for any more. */
+  readonly forget: () => Promise<void>;
   /** The plain bytes, out of the spool. Not after `dispose`. */
   readonly file: RandomAccess;
   readonly storageVersion: string | undefined;
@@ -89,7 +91,7 @@ export async function attemptBackup(options: AttemptOptions): Promise<AttemptRes
   const signal = AbortSignal.any([options.signal, stop.signal]);
   const accepted = Promise.withResolvers<void>();
   accepted.promise.catch(() => {}); // every upload awaits it too; without any upload a rejection must not go unhandled
-  const examination = await createExamination({
+  let examination: Examination | undefined = await createExamination({
     scratch: createScratch(options.spoolFolder, { encrypted: options.recipients.length > 0 }),
   });
   const sealer = await createSealer({
@@ -97,7 +99,7 @@ export async function attemptBackup(options: AttemptOptions): Promise<AttemptRes
     maxPlainBytes: options.expectedBytes,
     recipients: options.recipients,
     signal,
-    onPlain: (block) => examination.write(block),
+    onPlain: (block) => examination?.write(block),
   });
   let archive: OpenArchive | undefined;
   let storedBytes: number | undefined;
@@ -122,14 +124,20 @@ export async function attemptBackup(options: AttemptOptions): Promise<AttemptRes
     options.onHead?.(head);
     const examined = await judgedContent(options, examination, opened, signal);
     accepted.resolve();
+    const forget = async (): Promise<void> => {
+      await examination?.close();
+      examination = undefined;
+      if ('hashKv' in result.examined)
+        result.examined = { ...result.examined, hashKv: () => Promise.reject(new Error('it was forgotten')) };
+    };
     const dispose = async (): Promise<void> => {
       stop.abort(new WardenError('interrupted', 'the run ended before the upload did'));
       await Promise.all(uploads);
-      await examination.close();
+      await forget();
       await opened.close();
       await sealer.abort();
     };
-    return {
+    const result: { -readonly [Field in keyof AttemptResult]: AttemptResult[Field] } = {
       sealed,
       head,
       examined,
@@ -137,14 +145,16 @@ export async function attemptBackup(options: AttemptOptions): Promise<AttemptRes
       storageVersion: intake.storageVersion ?? head.storageVersion,
       uploads,
       streamMs,
+      forget,
       dispose,
     };
+    return result;
   } catch (error) {
     // The order matters: uploads must have given up (and aborted what they began) before the spool goes away under them.
     accepted.reject(asError(error));
     stop.abort(error);
     await Promise.all(uploads);
-    await examination.close();
+    await examination?.close();
     await archive?.close();
     await sealer.abort(asError(error));
     throw error;

@@ -13,6 +13,7 @@ import { chooseMembers } from '../../etcd/choose.ts';
 import { observeCluster } from '../../etcd/cluster.ts';
 import { openCoordination, type Coordination } from '../../etcd/coordination.ts';
 import { hex } from '../../etcd/ids.ts';
+import { collectAll } from '../../archive/young-garbage.ts';
 import type { Candidate, ClusterAccess, ClusterView } from '../../etcd/types.ts';
 import { newId } from '../../format/ids.ts';
 import { dataKey } from '../../format/keys.ts';
@@ -227,13 +228,16 @@ class BackupRun {
   }
 
   /** Out of the spool, where it is still open: a host that holds recipients only can never read the backup again. */
-  async #index(manifest: Manifest, { examined, file }: AttemptResult, results: readonly StoreResult[]): Promise<void> {
+  async #index(manifest: Manifest, attempt: AttemptResult, results: readonly StoreResult[]): Promise<void> {
     const { encryption, index } = this.#cluster;
     const onlyNow = encryption.recipients.length > 0 && encryption.identity === undefined;
-    if (!index.enabled || 'failure' in examined || (this.#request.index === 'later' && !onlyNow)) return;
+    if (!index.enabled || 'failure' in attempt.examined || (this.#request.index === 'later' && !onlyNow)) return;
     const holding = this.#stores.filter(({ name }) => results.some(({ store, outcome }) => store === name && outcome === 'stored'));
+    // Nobody asks for a hash any more, and the sort needs the room.
+    await attempt.forget();
+    collectAll();
     const { indexPublished } = await import('../index.ts');
-    for (const { store, error } of await indexPublished(manifest, file, holding, encryption.recipients, this.#context)) {
+    for (const { store, error } of await indexPublished(manifest, attempt.file, holding, encryption.recipients, this.#context)) {
       if (error !== undefined) this.#warn('no-index', `${store} has no key index of this backup: ${error.message}`);
     }
   }
