@@ -231,6 +231,12 @@ describe('a member whose file is damaged inside', () => {
   });
 });
 
+test('where authentication is on, the question is asked with the login of the snapshot', async () => {
+  await using cluster = await startCluster({ minor: '3.5', auth: true });
+  await cluster.fill({ keys: 50, valueBytes: 100 });
+  expect(await subjectOf(cluster, { user: 'root', password: 'root' }).backup()).toMatchObject({ proof: { members: ['m1'] } });
+});
+
 describe.each(ETCD_MINORS)('a single member of %s', (minor) => {
   test('proves its own snapshot, after compactions too', async () => {
     await using cluster = await startCluster({ minor, flags: ['--auto-compaction-retention=0'] });
