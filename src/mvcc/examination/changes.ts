@@ -9,8 +9,8 @@ import { RECORD, RECORD_WORDS, TOMBSTONE_BIT } from './leaf.ts';
 import type { Leaves } from './leaves.ts';
 import type { Records } from './records.ts';
 
-/** Tables of keys beyond this go to a scratch file: 300 000 keys that changed since the last compaction. */
-const FOLD_BYTES = 24 * 2 ** 20;
+/** Tables of keys beyond this go to scratch files: 100 000 keys that changed since the last compaction. */
+const FOLD_BYTES = 8 * 2 ** 20;
 
 /** Numbers per key: its last record above the floor (counted from 1, negative for a deletion), what that says, what the first says. */
 const LAST = 0;

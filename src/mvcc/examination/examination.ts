@@ -102,8 +102,8 @@ class Finish {
     for (const leaf of this.#order) {
       if (leaves.lastMain(leaf) <= compactRevision) continue;
       if (leaves.raised(leaf)) return false;
-      const first = leaves.first(leaf);
-      if (first.main <= compactRevision) {
+      const [firstMain, firstSub] = [leaves.firstMain(leaf), leaves.firstSub(leaf)];
+      if (firstMain <= compactRevision) {
         // The one leaf with records on both sides.
         const lastMain = leaves.lastMain(leaf);
         const source = await recordsOf(db, this.#options.signal);
@@ -117,10 +117,9 @@ class Finish {
           if (main === lastMain) break;
         }
       } else {
-        if (!leaves.gapless(leaf) || (first.sub === 0 ? first.main !== main + 1 : first.main !== main || first.sub !== sub + 1))
-          return false;
+        if (!leaves.gapless(leaf) || (firstSub === 0 ? firstMain !== main + 1 : firstMain !== main || firstSub !== sub + 1)) return false;
       }
-      ({ main, sub } = leaves.last(leaf));
+      [main, sub] = [leaves.lastMain(leaf), leaves.lastSub(leaf)];
     }
     return true;
   }

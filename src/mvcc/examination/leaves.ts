@@ -8,13 +8,6 @@ const LAST_TOMBSTONE = 2;
 const GAPLESS = 4;
 const RAISED = 8;
 
-/** A revision key as numbers, in the order of their bytes. */
-export interface Bound {
-  readonly main: number;
-  readonly sub: number;
-  readonly tombstone: boolean;
-}
-
 interface Chunk {
   readonly mains: Float64Array;
   readonly words: Uint32Array;
@@ -107,20 +100,20 @@ export class Leaves {
     return this.#chunkOf(leaf).mains[(leaf % CHUNK) * 2 + 1]!;
   }
 
-  first(leaf: number): Bound {
-    return {
-      main: this.firstMain(leaf),
-      sub: this.#word(leaf, WORD.firstSub),
-      tombstone: (this.#word(leaf, WORD.flags) & FIRST_TOMBSTONE) !== 0,
-    };
+  firstSub(leaf: number): number {
+    return this.#word(leaf, WORD.firstSub);
   }
 
-  last(leaf: number): Bound {
-    return {
-      main: this.lastMain(leaf),
-      sub: this.#word(leaf, WORD.lastSub),
-      tombstone: (this.#word(leaf, WORD.flags) & LAST_TOMBSTONE) !== 0,
-    };
+  lastSub(leaf: number): number {
+    return this.#word(leaf, WORD.lastSub);
+  }
+
+  firstTombstone(leaf: number): boolean {
+    return (this.#word(leaf, WORD.flags) & FIRST_TOMBSTONE) !== 0;
+  }
+
+  lastTombstone(leaf: number): boolean {
+    return (this.#word(leaf, WORD.flags) & LAST_TOMBSTONE) !== 0;
   }
 
   gapless(leaf: number): boolean {
@@ -138,9 +131,4 @@ export class Leaves {
   #chunkOf(leaf: number): Chunk {
     return this.#chunks[Math.floor(leaf / CHUNK)]!;
   }
-}
-
-/** Negative when `a` comes first. */
-export function compareBounds(a: Bound, b: Bound): number {
-  return a.main - b.main || a.sub - b.sub || Number(a.tombstone) - Number(b.tombstone);
 }

@@ -10,8 +10,8 @@ import { RECORD_WORDS } from './leaf.ts';
 const CHUNK_RECORDS = 8192;
 const CHUNK_WORDS = CHUNK_RECORDS * RECORD_WORDS;
 const CHUNK_BYTES = CHUNK_WORDS * 4;
-/** Half a million records; more than twice those of a database of 2 GiB with values of 10 KiB. */
-const HELD_BYTES = 16 * 2 ** 20;
+/** 65 536 records. The file is written and read from one end to the other, and in the page cache for as long as it lives. */
+const HELD_BYTES = 2 * 2 ** 20;
 
 export class Records {
   /** How many there are. */

@@ -8,8 +8,8 @@ import type { RandomAccess } from '../../boltdb/random-access.ts';
 import type { TreeVisitor } from '../../boltdb/walk.ts';
 import { updateCrc32c } from '../crc32c/crc32c.ts';
 import { notEtcd } from '../errors.ts';
-import { type LeafReader } from './leaf.ts';
-import { compareBounds, type Bound } from './leaves.ts';
+import type { LeafReader } from './leaf.ts';
+import type { Leaves } from './leaves.ts';
 import type { Scan } from './scan.ts';
 
 /**
@@ -41,9 +41,7 @@ export async function leavesInOrder(db: Bolt, scan: Scan, reader: LeafReader, si
     const content = HEADER_LENGTH + leaves.size(leaf) * ELEMENT_LENGTH + leaves.length(leaf);
     // As boltdb/strict.ts says of a run.
     if (leaves.pages(leaf) > Math.floor(content / pageSize) + 1) return false;
-    const [lower, upper] = [boundOf(range.lower, LOWEST), boundOf(range.upper, HIGHEST)];
-    if (lower === undefined || upper === undefined) return false;
-    return compareBounds(lower, leaves.first(leaf)) <= 0 && compareBounds(leaves.last(leaf), upper) < 0;
+    return isBetween(leaves, leaf, range);
   }
 
   function visitor(claims: Claims): TreeVisitor {
@@ -82,17 +80,28 @@ export async function leavesInOrder(db: Bolt, scan: Scan, reader: LeafReader, si
   return inOrder.slice(0, count);
 }
 
-const LOWEST: Bound = { main: -1, sub: 0, tombstone: false };
-const HIGHEST: Bound = { main: Infinity, sub: 0, tombstone: false };
+/** False also for a branch's key that is no revision which numbers hold exactly. Makes no objects: it is asked for each leaf. */
+function isBetween(leaves: Leaves, leaf: number, { lower, upper }: KeyRange): boolean {
+  if (
+    lower !== undefined &&
+    !(isExact(lower) && compareToKey(leaves.firstMain(leaf), leaves.firstSub(leaf), leaves.firstTombstone(leaf), lower) >= 0)
+  )
+    return false;
+  return (
+    upper === undefined ||
+    (isExact(upper) && compareToKey(leaves.lastMain(leaf), leaves.lastSub(leaf), leaves.lastTombstone(leaf), upper) < 0)
+  );
+}
 
-/** Undefined when a branch's key is no revision that numbers hold exactly. */
-function boundOf(key: Buffer | undefined, absent: Bound): Bound | undefined {
-  if (key === undefined) return absent;
+function isExact(key: Buffer): boolean {
   const tombstone = key.length === 18 && key[17] === 0x74;
-  if ((key.length !== 17 && !tombstone) || key[8] !== 0x5f) return undefined;
-  const high = key.readUInt32BE(0);
-  if (high >= 0x200000 || key.readUInt32BE(9) !== 0) return undefined;
-  return { main: high * 2 ** 32 + key.readUInt32BE(4), sub: key.readUInt32BE(13), tombstone };
+  return (key.length === 17 || tombstone) && key[8] === 0x5f && key.readUInt32BE(0) < 0x200000 && key.readUInt32BE(9) === 0;
+}
+
+function compareToKey(main: number, sub: number, tombstone: boolean, key: Buffer): number {
+  return (
+    main - (key.readUInt32BE(0) * 2 ** 32 + key.readUInt32BE(4)) || sub - key.readUInt32BE(13) || Number(tombstone) - (key.length - 17)
+  );
 }
 
 /** The file, with the branches that the pass has kept: on a churned database they lie in as many frames as there are. */
