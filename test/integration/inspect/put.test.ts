@@ -1,4 +1,5 @@
 /** Keys of a backup go back into real clusters, while others write and things fail. */
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runCli } from '../../../src/cli/run.ts';
@@ -141,13 +142,13 @@ describe('a cluster that is full', () => {
     const client = new KeysClient(cluster.access());
     try {
       const directory = memoryDirectory(
-        Array.from({ length: 40 }, (_, at) => ({ key: `/full/${100 + at}`, main: at + 2, value: String(at).padEnd(200_000, 'x') })),
+        Array.from({ length: 200 }, (_, at) => ({ key: `/full/${1000 + at}`, main: at + 2, value: String(at).padEnd(200_000, 'x') })),
       );
       const executed = await put(client, directory);
       expect(executed.stopped).toMatchObject({ code: 'no-space' });
       const { put: done = 0, failed = 0, 'not-tried': left = 0 } = counts(executed);
       expect(done).toBeGreaterThan(0);
-      expect([done + failed + left, left > 0]).toEqual([40, true]);
+      expect([done + failed + left, left > 0]).toEqual([200, true]);
       const view = await observeCluster(cluster.access());
       expect(clusterBar(view, undefined, { acceptCluster: false, kubernetes: false })).toMatchObject({
         code: 'refused',
@@ -159,7 +160,7 @@ describe('a cluster that is full', () => {
         signal,
       );
       for (const { change, outcome } of executed.puts) expect(there.has(keyText(change.entry.key))).toBe(outcome === 'put');
-      await expect(client.probe([Buffer.from('/full/100')], signal)).rejects.toMatchObject({ code: 'no-space' });
+      await expect(client.probe([Buffer.from('/full/1000')], signal)).rejects.toMatchObject({ code: 'no-space' });
     } finally {
       client.close();
     }
@@ -251,6 +252,35 @@ describe('users that may not write', () => {
       expect(await get(cluster, '/k/00000')).toBe('');
     } finally {
       client.close();
+    }
+  });
+
+  test('are told by the verb with exit code 1, with the password nowhere in sight', async () => {
+    const folder = temporaryFolder('put-denied');
+    try {
+      await cluster.etcdctl(['put', '/k/00001', 'theirs']);
+      writeFileSync(join(folder, 'root'), 'root', { mode: 0o600 });
+      const subject = product({
+        folder,
+        cluster,
+        clusterOptions: { coordinate: false, user: 'root', passwordFile: join(folder, 'root') },
+      });
+      const { id } = await subject.backup();
+      await cluster.etcdctl(['put', '/k/00001', 'newer']);
+      writeFileSync(join(folder, 'reader'), 'secret', { mode: 0o600 });
+      const output = recordedOutput();
+      const words = ['get', id, '/k/', '--put-prefix', '--yes', '--user', 'reader', '--password-file', join(folder, 'reader')];
+      const direct = ['--from', subject.disk, '--endpoints', cluster.endpoints[0]!];
+      expect(await runCli([...words, ...direct], { env: {}, output }), output.said.join('\n')).toBe(1);
+      const said = [...output.said, ...output.printed].join('\n');
+      expect(said).toContain('user reader may not write all of these keys');
+      expect(said).not.toContain('secret');
+      expect(await get(cluster, '/k/00001')).toBe('newer');
+      const root = await runCli(['get', id, '/k/', '--put-prefix', '--yes', '--config', subject.configPath], { env: {}, output });
+      expect(root, output.said.join('\n')).toBe(0);
+      expect(await get(cluster, '/k/00001')).toBe('theirs');
+    } finally {
+      removeFolder(folder);
     }
   });
 });
@@ -381,8 +411,10 @@ describe('get --put and --put-prefix', () => {
       Number(/"Count" : (\d+)/.exec(await cluster.etcdctl(['get', '/many/', '--prefix', '--count-only', '--write-out=fields']))?.[1] ?? 0);
     // Slow enough that the second transaction has not been carried out when the first one is seen.
     proxy.delay(100);
-    await until(async () => (await present()) > 0, 'nothing was put', { everyMs: 10 });
+    const looking = new KeysClient(cluster.access());
+    await until(async () => (await looking.read([Buffer.from('/many/00000000')], signal)).size > 0, 'nothing was put', { everyMs: 5 });
     running.kill('SIGKILL');
+    looking.close();
     await running.done;
     const left = 250 - (await present());
     expect(left).toBeGreaterThan(0);
