@@ -38,7 +38,7 @@ export async function directoryOf(snapshot: OpenedSnapshot, options: DirectoryOp
   }
   await requireItsRevision(snapshot, signal);
   const scratch = inspectScratch(options.scratchFolder, { encrypted: snapshot.file.encrypted });
-  return { directory: scanDirectory(snapshot, { scratch, progress: options.progress }), indexed: false };
+  return { directory: scanDirectory(snapshot, { scratch, identities, progress: options.progress }), indexed: false };
 }
 
 /**

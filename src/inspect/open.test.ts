@@ -11,6 +11,7 @@ import type { Catalog } from '../catalog/types.ts';
 import { WardenError } from '../errors.ts';
 import { foreignKind } from './foreign.ts';
 import { isFileReference, openSnapshot } from './open.ts';
+import { wholeSnapshot } from './whole.ts';
 
 const { signal } = new AbortController();
 /** What lies in the stores: not compressed, which opens all the same when the name does not say otherwise. */
@@ -82,6 +83,16 @@ describe('copies of a backup', () => {
     await expect(opened.file.read(0, 1024)).rejects.toMatchObject({ code: 'object-missing' });
   });
 
+  test('a pass over the whole goes on with the next copy where a stream breaks off', async () => {
+    const { stores, catalog, id } = await seeded(['one', 'two']);
+    const opened = await openSnapshot(id, { catalog, stores, signal });
+    stores[0]!.fail('stream', new WardenError('store-unavailable', 'gone'));
+    stores[0]!.fail('get', new WardenError('store-unavailable', 'gone'));
+    const parts: Buffer[] = [];
+    for await (const bytes of wholeSnapshot(opened, { identities: undefined, signal })) parts.push(Buffer.from(bytes));
+    expect(Buffer.concat(parts).equals(PLAIN)).toBe(true);
+  });
+
   test('a copy of another length is passed over', async () => {
     const longer = zstdSeekable(Buffer.concat([PLAIN, Buffer.alloc(512)]));
     const { stores, catalog, id, key } = await seeded(['one', 'two']);
@@ -134,6 +145,9 @@ describe('plain files', () => {
     const opened = await openSnapshot(path, { stores: [], signal, progress: ({ bytes: done }) => events.push(done ?? 0) });
     expect(opened).toMatchObject({ name: path, backup: undefined, store: undefined });
     expect((await opened.file.read(0, PLAIN.length)).equals(PLAIN)).toBe(true);
+    const parts: Buffer[] = [];
+    for await (const part of wholeSnapshot(opened, { identities: undefined, signal })) parts.push(Buffer.from(part));
+    expect(Buffer.concat(parts).subarray(0, PLAIN.length).equals(PLAIN)).toBe(true);
     await expect(opened.file.read(bytes.length * 100, 1)).rejects.toBeInstanceOf(WardenError);
     await opened.close();
   });

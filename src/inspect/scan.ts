@@ -7,17 +7,17 @@ import { buildKeyIndex } from './index/build.ts';
 import type { IndexSubject } from './index/format.ts';
 import { readKeyIndex } from './index/reader.ts';
 import type { KeyDirectory, KeyEntry, KeyRange, OpenedSnapshot, InspectProgress } from './types.ts';
+import { wholeSnapshot } from './whole.ts';
 
 export interface ScanOptions {
   /** For what does not fit into memory. */
   readonly scratch: Scratch;
+  /** `AGE-SECRET-KEY-1...`; needed only for what is encrypted. */
+  readonly identities?: readonly string[] | undefined;
   readonly progress?: InspectProgress | undefined;
   /** Bytes of a run of the sort; tests make it small. */
   readonly runLength?: number | undefined;
 }
-
-/** Read in one piece on the way through a file: enough for a range request to be worth its round trip. */
-const STEP = 4 * 2 ** 20;
 
 /** Nothing is read before the first question. */
 export function scanDirectory(snapshot: OpenedSnapshot, options: ScanOptions): KeyDirectory {
@@ -32,7 +32,7 @@ export function scanDirectory(snapshot: OpenedSnapshot, options: ScanOptions): K
       await buildKeyIndex({
         subject,
         file,
-        stream: () => sequential(file, signal),
+        stream: () => wholeSnapshot(snapshot, { identities: options.identities, signal }),
         sink: { write: (bytes) => sink.append(bytes) },
         scratch: options.scratch,
         range,
@@ -75,8 +75,4 @@ export function scanDirectory(snapshot: OpenedSnapshot, options: ScanOptions): K
 interface Made {
   readonly directory: KeyDirectory;
   readonly sink: ScratchFile;
-}
-
-async function* sequential(file: OpenedSnapshot['file'], signal: AbortSignal): AsyncGenerator<Buffer, void, undefined> {
-  for (let at = 0; at < file.size; at += STEP) yield await file.read(at, Math.min(STEP, file.size - at), signal);
 }
