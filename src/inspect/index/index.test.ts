@@ -434,10 +434,10 @@ describe('a key index', () => {
   test('it ends when the caller does', async () => {
     const file = database(randomHistory(seeded(19), { keys: manyKeys(19, 20), transactions: 50 })).bytes;
     const stop = new AbortController();
-    stop.abort(new Error('enough'));
     let closed = false;
     async function* stream(): AsyncGenerator<Buffer> {
       try {
+        stop.abort(new Error('enough'));
         yield file;
       } finally {
         closed = true;

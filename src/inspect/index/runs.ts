@@ -5,12 +5,12 @@ import { addItem, compareItems, createRun, itemLength, type ItemPlace } from './
 import { createSorter } from './sort.ts';
 import { indexInvalid } from './format.ts';
 
-/** Bytes of a run in memory: 200 000 records with keys of 40 bytes. */
-export const RUN_LENGTH = 16 * 2 ** 20;
+/** Bytes of a run in memory: 100 000 records with keys of 40 bytes. */
+export const RUN_LENGTH = 8 * 2 ** 20;
 
 /** Bytes of a run that are written or read at once. With many runs reads are smaller, so that all of them together stay below this many. */
 const STEP = 2 ** 18;
-const MERGE_BYTES = 16 * 2 ** 20;
+const MERGE_BYTES = 8 * 2 ** 20;
 const SMALLEST_STEP = 2 ** 16;
 
 export interface RunsOptions {
@@ -163,11 +163,19 @@ class WrittenRun implements ItemCursor {
       const length = Math.min(this.#step, this.#to - this.#from);
       const more = await this.#file.read(this.#from, length);
       this.#from += length;
+      const before = this.bytes;
       this.bytes = rest.length === 0 ? more : Buffer.concat([rest, more]);
+      if (this.bytes !== more) release(more);
+      release(before);
       this.at = 0;
     } while (!this.#whole() && this.#from < this.#to);
     return this.#whole();
   }
+}
+
+/** Gives memory back now: these buffers live long enough to be collected late, and a hundred megabytes of them go by. */
+function release(buffer: Buffer): void {
+  if (buffer.buffer instanceof ArrayBuffer && buffer.length > 0 && buffer.length === buffer.buffer.byteLength) buffer.buffer.transfer(0);
 }
 
 /** The first of a heap may have become too large for its place. */
