@@ -1,16 +1,16 @@
 /** The plain bytes of a file that is to be imported, in whatever wrapping its tool left it. */
 import { openFile } from '../archive/file-access.ts';
 import { isZip, readZip, unzip } from '../archive/zip.ts';
-import type { RandomAccess } from '../boltdb/random-access.ts';
 import { WardenError } from '../errors.ts';
 import { openSnapshotFile } from '../inspect/file.ts';
 import { foreignKind } from '../inspect/foreign.ts';
 import type { OpenSnapshotOptions } from '../inspect/types.ts';
 import type { Scratch } from '../mvcc/scratch.ts';
+import type { PlainFile } from './plain-pass.ts';
 
 type ImportFileOptions = Pick<OpenSnapshotOptions, 'identities' | 'signal' | 'progress' | 'scratchFolder'> & { readonly scratch: Scratch };
 
-export interface ImportFile extends RandomAccess {
+export interface ImportFile extends PlainFile {
   close(): Promise<void>;
 }
 
@@ -52,6 +52,7 @@ async function unpacked(path: string, { scratch, signal, progress }: ImportFileO
   }
   return {
     size: plain.size,
+    compressed: false,
     read(offset, length, own) {
       (own ?? signal).throwIfAborted();
       return plain.read(offset, length);

@@ -1,5 +1,6 @@
 /** A plain snapshot read once from its beginning to its end: length and trailer are judged on the way, and whoever wants the bytes gets them. */
 import { createHash } from 'node:crypto';
+import { createSweeper } from '../archive/young-garbage.ts';
 import { openBolt } from '../boltdb/bolt.ts';
 import type { RandomAccess } from '../boltdb/random-access.ts';
 import { WardenError } from '../errors.ts';
@@ -12,6 +13,11 @@ export const TRAILER_LENGTH = 32;
 const SMALLEST_PAGE = 512;
 
 const STEP = 2 ** 20;
+
+/** A file that is read: compressed ones hand out views of a cache, others a buffer for each read that nobody else knows. */
+export interface PlainFile extends RandomAccess {
+  readonly compressed: boolean;
+}
 
 export interface PlainSnapshot {
   /** Bytes of the database: its pages up to the highest that was ever used. */
@@ -31,7 +37,7 @@ export function databaseOf(file: RandomAccess, { databaseBytes }: Pick<PlainSnap
  * @throws WardenError `not-bolt`, `bolt-damaged`, `snapshot-wrong-length`, `snapshot-hash-mismatch`, and what reading and `take` throw
  */
 export async function passOver(
-  file: RandomAccess,
+  file: PlainFile,
   name: string,
   take: (block: Buffer) => void | Promise<void>,
   { signal, progress }: Pick<JobContext, 'signal' | 'progress'>,
@@ -39,11 +45,15 @@ export async function passOver(
   const { length } = await openBolt(file, signal);
   const trailer = hasTrailer(file.size, length, name);
   const sha256 = createHash('sha256');
+  const sweep = createSweeper();
   for (let at = 0; at < length; at += STEP) {
     signal.throwIfAborted();
     const block = await file.read(at, Math.min(STEP, length - at), signal);
     sha256.update(block);
-    await take(block);
+    const taken = take(block);
+    if (taken !== undefined) await taken;
+    sweep(block.length);
+    if (!file.compressed) release(block);
     progress({ step: 'read', message: `reading ${name}`, bytes: at + block.length, totalBytes: length });
   }
   const databaseSha256 = sha256.digest();
@@ -58,6 +68,11 @@ export async function passOver(
     }
   }
   return { databaseBytes: length, databaseSha256, trailer };
+}
+
+/** Its memory goes back now: left to the collector, a gigabyte of such buffers is a hundred megabytes at the peak. */
+function release({ buffer, length }: Buffer): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === length) buffer.transfer(0);
 }
 
 /** A file that is torn, or two files in one, has a length that no tool of etcd writes. */

@@ -115,7 +115,12 @@ async function examine<Result>(copy: CopyToRead, use: UseExamined<Result>): Prom
   try {
     const pin = createPin();
     const expectedBytes = backup.manifest.plain.bytes;
-    const options = { ...readOptions(copy), expectedBytes, onStored: pin.add, onPlain: (block: Buffer) => examination.write(block) };
+    const options = {
+      ...readOptions(copy),
+      expectedBytes,
+      onStored: (chunk: Buffer) => pin.add(chunk),
+      onPlain: (block: Buffer) => examination.write(block),
+    };
     compareContent(key, backup.manifest, await hashContent(store, key, options));
     context.progress({ step: 'check', message: `proving ${backup.id} on ${store.name}`, subject: store.name });
     return await finish(copy, examination, { pin, use });

@@ -47,7 +47,8 @@ export async function verifyFile(
     try {
       const plain = await passOver(snapshot.file, path, (block) => examination.write(block), context);
       progress({ step: 'check', message: `checking the structure of ${path}` });
-      const { head, keyCount, recordCount, hashKv } = await examination.finish(databaseOf(snapshot.file, plain), signal);
+      const examined = await examination.finish(databaseOf(snapshot.file, plain), signal);
+      const { head, keyCount, recordCount } = examined;
       return {
         ...result,
         outcome: 'ok',
@@ -58,7 +59,7 @@ export async function verifyFile(
         compactRevision: String(head.compactRevision),
         keyCount,
         recordCount,
-        hash: await hashKv(head.compactRevision, signal),
+        hash: await examined.hashKv(head.compactRevision, signal),
       };
     } finally {
       await examination.close();

@@ -12,7 +12,7 @@ type Line = ImportLine | { readonly file: string; readonly outcome: 'failed'; re
 
 export async function run(invocation: Invocation): Promise<Answer> {
   const { arguments: files, options, loaded, context, output } = invocation;
-  const time = options['time'] === undefined ? undefined : timeGiven(String(options['time']), context.now());
+  const time = typeof options['time'] === 'string' ? timeGiven(options['time'], context.now()) : undefined;
   if (time !== undefined && files.length > 1)
     throw new WardenError('usage', '--time is the time of one file', { hint: 'import them one by one' });
   const name = chosenCluster(loaded);

@@ -1,4 +1,5 @@
 /** Snapshots going out as etcd's own tools take them, and coming in as other tools leave them. */
+import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -80,7 +81,7 @@ describe.each(ETCD_MINORS)('etcd %s', (minor) => {
     const imported = await warden('import', file, '--to', store, '--json');
     expect(imported.json<Imported>().results).toMatchObject([{ outcome: 'imported', keyCount: 60 }]);
     expect(manifests()[0]).toMatchObject({
-      imported: { name: 'snapshot.db', members: 1 },
+      imported: { name: 'snapshot.db', members: 1, sha256: createHash('sha256').update(readFileSync(file)).digest('hex') },
       unproved: { code: 'imported' },
       lineage: '0000000000000000',
       keyCount: 60,
@@ -180,6 +181,7 @@ describe('with one cluster', () => {
     const out = join(folder, 'out.db');
     await warden('export', results[0]!.id, out, '--from', store);
     expect(readFileSync(out).equals(readFileSync(saved))).toBe(true);
+    expect(manifests()[0]!.imported!.sha256).toBe(createHash('sha256').update(readFileSync(zip)).digest('hex'));
     expect(readdirSync(join(folder, 'state', 'scratch'))).toEqual([]);
   });
 
