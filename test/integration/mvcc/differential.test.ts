@@ -8,6 +8,8 @@ import { type Bolt, openBolt } from '../../../src/boltdb/bolt.ts';
 import { authOf } from '../../../src/mvcc/auth.ts';
 import { checkContinuity } from '../../../src/mvcc/continuity.ts';
 import { createRunningSum } from '../../../src/mvcc/crc32c/running-sum.ts';
+import { createExamination } from '../../../src/mvcc/examination/examination.ts';
+import type { Examined } from '../../../src/mvcc/examination/types.ts';
 import { hashKv } from '../../../src/mvcc/hash-kv.ts';
 import { type Head, readHead } from '../../../src/mvcc/head.ts';
 import { parseKeyValue } from '../../../src/mvcc/key-value.ts';
@@ -36,6 +38,7 @@ interface Taken {
   readonly db: Bolt;
   readonly head: Head;
   readonly source: RecordSource;
+  readonly examined: Examined;
 }
 
 interface ServerHash {
@@ -116,6 +119,24 @@ async function fileHash({ source, head }: Taken, revision: bigint, compactRevisi
   return hashKv(source, { revision, compactRevision, compactionFinished: head.compactionFinished, seed: Number(revision), ...spill });
 }
 
+/** The examination in file order, given the file in pieces as a store hands them out. */
+async function examine(path: string): Promise<Examined> {
+  const examination = await createExamination({ scratch: createScratch(folder, { encrypted: false }), heldBytes: 0 });
+  const file = await openFile(path);
+  try {
+    const { signal } = new AbortController();
+    for (let at = 0; at < file.size; at += 300_000) examination.write(await file.read(at, Math.min(300_000, file.size - at)));
+    const { hashKv: hash, ...found } = await examination.finish(file, signal);
+    // What it needs is there only as long as the examination is open.
+    const hashes = new Map<bigint, number>();
+    for (let c = found.head.compactRevision || -1n; c <= found.head.revision; c += 1n) hashes.set(c, await hash(c, signal));
+    return { ...found, hashKv: (compactRevision) => Promise.resolve(hashes.get(compactRevision)!) };
+  } finally {
+    await file.close();
+    await examination.close();
+  }
+}
+
 /** CRC32C over the name of each bucket and its entries: what `snapshot status` shows, and the number of records of all buckets. */
 async function statusOf(db: Bolt): Promise<{ hash: number; entries: number }> {
   const sum = createRunningSum();
@@ -171,7 +192,10 @@ describe.each(ETCD_MINORS)('etcd %s', (minor) => {
     const file = await openFile(path);
     opened.push(file);
     const db = await openBolt(file);
-    return { path, db, head: await readHead(db), source: await recordsOf(db) };
+    const [head, source, examined] = [await readHead(db), await recordsOf(db), await examine(path)];
+    expect(examined.head).toEqual(head);
+    expect(examined.keyCount).toBe(await countKeys(source, head, head.revision));
+    return { path, db, head, source, examined };
   }
 
   /** The hash of file and server at each revision that both hold. @returns how many were compared */
@@ -183,6 +207,8 @@ describe.each(ETCD_MINORS)('etcd %s', (minor) => {
       if (server === undefined || server.compactRevision < (taken.head.compactRevision || -1n)) continue;
       const { compactRevision } = server;
       expect(await fileHash(taken, revision, compactRevision), `${taken.path}: R=${revision} C=${compactRevision}`).toBe(server.hash);
+      if (revision === taken.head.revision)
+        expect(await taken.examined.hashKv(compactRevision, new AbortController().signal), `C=${compactRevision}`).toBe(server.hash);
       compared += 1;
     }
     return compared;
