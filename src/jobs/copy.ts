@@ -14,6 +14,7 @@ import type { Manifest } from '../format/types.ts';
 import type { Store, StoredObject } from '../store/types.ts';
 import { confirmStored } from './backup/confirm.ts';
 import { spoolFolder } from './backup/spool-folder.ts';
+import { isWhole, sourcesOf } from './sources.ts';
 import type { JobContext } from './types.ts';
 
 export interface CopyLine {
@@ -41,17 +42,6 @@ export function owedTo(catalog: Catalog, store: string, policy: RetentionConfig,
       manifest.stores.includes(store) &&
       wouldKeep(input, { id, timeMs, lineage: manifest.lineage, verified: true, suspect: suspect !== undefined }),
   );
-}
-
-/** Whether the store holds manifest and data of it. */
-export function isWhole(backup: Backup, store: string): boolean {
-  return backup.copies.some((copy) => copy.store === store && copy.manifest === 'present' && copy.data === 'present');
-}
-
-/** The copies that are known to be good first: one whose check cannot be read may be any. */
-export function sourcesOf(backup: Backup): string[] {
-  const whole = backup.copies.filter((copy) => copy.manifest === 'present' && copy.data === 'present' && copy.check?.outcome !== 'failed');
-  return [...whole.filter((copy) => copy.verified), ...whole.filter((copy) => !copy.verified)].map((copy) => copy.store);
 }
 
 /**

@@ -5,10 +5,10 @@ import { asError, WardenError } from '../errors.ts';
 import { dataKey } from '../format/keys.ts';
 import { openSnapshotFile } from '../inspect/file.ts';
 import type { Store } from '../store/types.ts';
-import { sourcesOf } from './copy.ts';
 import { passOver } from './plain-pass.ts';
 import { compareContent } from './reread.ts';
 import { scratchFolder } from './scratch-folder.ts';
+import { sourcesOf } from './sources.ts';
 import type { JobContext } from './types.ts';
 
 /** Where the plain bytes go. */

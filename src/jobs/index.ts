@@ -24,8 +24,8 @@ import type { GrowingFile, Store } from '../store/types.ts';
 import { confirmStored } from './backup/confirm.ts';
 import { spoolFolder } from './backup/spool-folder.ts';
 import { catalogCache } from './catalog.ts';
-import { isWhole, sourcesOf } from './copy.ts';
 import { scratchFolder } from './scratch-folder.ts';
+import { isWhole, sourcesOf } from './sources.ts';
 import type { JobContext } from './types.ts';
 
 export interface IndexLine {
