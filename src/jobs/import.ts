@@ -2,7 +2,7 @@
  * Adopts a snapshot that another tool wrote: sealed, uploaded and published as a backup is, after it was looked through from end to end. What only a
  * member could tell stays open: which cluster it is of, and a proof.
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, randomBytes, randomInt } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -95,7 +95,7 @@ export async function importSnapshot(
     const folder = await spoolFolder(destinations.ready, config.stateDir);
     await checkSpool(folder, neededBytes(file.size, undefined));
     const { createExamination } = await import('../mvcc/examination/examination.ts');
-    const examination = await createExamination({ scratch });
+    const examination = await createExamination({ scratch, seed: randomInt(2 ** 32) });
     const sealer = await createSealer({
       spoolPath: join(folder, temporaryName()),
       maxPlainBytes: file.size,

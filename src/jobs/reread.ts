@@ -6,6 +6,7 @@
  *     content   every chunk and frame, SHA-256 and length of the plain snapshot
  *     proved    pages, records, continuity of versions, and HashKV compared with what members answered
  */
+import { randomInt } from 'node:crypto';
 import { hashContent, hashStored, type ContentFigures, type StoredFigures } from '../archive/decode.ts';
 import { openObject } from '../archive/open.ts';
 import { createPin, type Pin } from '../archive/pinned-access.ts';
@@ -111,7 +112,10 @@ async function examine<Result>(copy: CopyToRead, use: UseExamined<Result>): Prom
   const { backup, store, key, context } = copy;
   const encrypted = backup.manifest.stored.encryption !== 'none';
   const { createExamination } = await import('../mvcc/examination/examination.ts');
-  const examination = await createExamination({ scratch: createScratch(scratchFolder(context.config), { encrypted }) });
+  const examination = await createExamination({
+    scratch: createScratch(scratchFolder(context.config), { encrypted }),
+    seed: randomInt(2 ** 32),
+  });
   try {
     const pin = createPin();
     const expectedBytes = backup.manifest.plain.bytes;

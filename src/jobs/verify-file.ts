@@ -1,4 +1,5 @@
 /** A snapshot in a plain file, looked through as deep as one can without a manifest: nothing but its own trailer says what it should hold. */
+import { randomInt } from 'node:crypto';
 import { createScratch } from '../archive/scratch.ts';
 import { openBolt } from '../boltdb/bolt.ts';
 import { asError, errorDetails, type ErrorCode } from '../errors.ts';
@@ -43,7 +44,10 @@ export async function verifyFile(
     const snapshot = await openSnapshotFile(path, { identities, signal, progress, scratchFolder: folder });
     await refuseNewerSchema(snapshot, signal);
     const { createExamination } = await import('../mvcc/examination/examination.ts');
-    const examination = await createExamination({ scratch: createScratch(folder, { encrypted: snapshot.file.encrypted }) });
+    const examination = await createExamination({
+      scratch: createScratch(folder, { encrypted: snapshot.file.encrypted }),
+      seed: randomInt(2 ** 32),
+    });
     try {
       const plain = await passOver(snapshot.file, path, (block) => examination.write(block), context);
       progress({ step: 'check', message: `checking the structure of ${path}` });
