@@ -125,6 +125,12 @@ describe('what --json prints', () => {
     await call('copy', ['copy', '--missing', ...from()], 0);
     writeFileSync(join(disk, 'main', 'README.txt'), 'not ours');
     await call('verify', ['verify', '--all', ...from()], 0);
+    await call('verify', ['verify', '--repair-index', ...from()], 0);
+    const plain = join(folder, 'plain.db');
+    await call('export', ['export', 'latest', plain, ...from()], 0);
+    writeFileSync(join(folder, 'none.db'), 'no snapshot');
+    const elsewhere = ['--to', join(folder, 'imported'), '--state-dir', join(folder, 'state')];
+    await call('import', ['import', plain, join(folder, 'none.db'), ...elsewhere], 3);
     await call('verify of a file', ['verify', dataFile(), ...from()], 0);
     await call('show', ['show', 'latest', ...from()], 0);
     await call('list', ['list', ...from()], 0);
