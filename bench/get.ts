@@ -56,6 +56,7 @@ export async function benchGet({ rounds, gib }: GetBenchOptions): Promise<boolea
       [
         ['median, s', verdict(seconds.median, LIMITS.seconds)],
         ['min to max, s', `${seconds.min.toFixed(2)} to ${seconds.max.toFixed(2)}`],
+        ['CPU s', summarize(runs.map((run) => run.cpuSeconds)).median.toFixed(2)],
         ['requests', String(proxy.requests.length)],
         ['fetched, MiB', verdict(fetched / MIB, LIMITS.fetchedMiB)],
         ['peak RSS, MiB', rss.toFixed(0)],
