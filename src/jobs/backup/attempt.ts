@@ -2,6 +2,7 @@
  * One attempt: one member's stream, sealed into the spool, going up to every store while it still runs.
  * Nothing is visible anywhere before the trailer and the length were right and the true revision was read from the file.
  */
+import { randomInt } from 'node:crypto';
 import { join } from 'node:path';
 import { takeSnapshot, type Intake } from '../../archive/intake.ts';
 import { createSealer, type SealedFigures, type Sealer } from '../../archive/sealer.ts';
@@ -93,6 +94,7 @@ export async function attemptBackup(options: AttemptOptions): Promise<AttemptRes
   accepted.promise.catch(() => {}); // every upload awaits it too; without any upload a rejection must not go unhandled
   let examination: Examination | undefined = await createExamination({
     scratch: createScratch(options.spoolFolder, { encrypted: options.recipients.length > 0 }),
+    seed: randomInt(2 ** 32),
   });
   const sealer = await createSealer({
     spoolPath: join(options.spoolFolder, options.spoolName),

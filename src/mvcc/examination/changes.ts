@@ -100,8 +100,8 @@ export async function foldChanges(input: ChangesInput): Promise<Changes> {
     { scratch: input.scratch, limitBytes: FOLD_BYTES },
   );
 
-  async function push(wanted: (main: number) => boolean, sign: 1 | -1): Promise<void> {
-    for (const leaf of order) {
+  async function push(among: Uint32Array, wanted: (main: number) => boolean, sign: 1 | -1): Promise<void> {
+    for (const leaf of among) {
       if (sign === 1 ? leaves.lastMain(leaf) <= floor : leaves.firstMain(leaf) > floor) continue;
       const first = leaves.record(leaf);
       const end = first + leaves.size(leaf);
@@ -120,8 +120,9 @@ export async function foldChanges(input: ChangesInput): Promise<Changes> {
   }
 
   try {
-    await push((main) => main > floor, 1);
-    await push((main) => main <= floor, -1);
+    await push(order, (main) => main > floor, 1);
+    // Their order means nothing, and in that of the file each chunk is read once.
+    await push(order.slice().sort(), (main) => main <= floor, -1);
     await fold.finish();
   } finally {
     await fold.close();

@@ -12,6 +12,10 @@ const CHUNK_WORDS = CHUNK_RECORDS * RECORD_WORDS;
 const CHUNK_BYTES = CHUNK_WORDS * 4;
 /** 65 536 records. The file is written and read from one end to the other, and in the page cache for as long as it lives. */
 const HELD_BYTES = 2 * 2 ** 20;
+/** Chunks of the file that are kept when they were read: 4 MiB. The order of keys follows that of the file for long stretches, and comes back to others. */
+const CACHED_CHUNKS = 16;
+/** Fewer records are read alone rather than with their chunk. */
+const FEW_RECORDS = 256;
 
 export class Records {
   /** How many there are. */
@@ -28,8 +32,8 @@ export class Records {
   #failure: Error | undefined;
   /** What `held` returned last: records lie beside each other more often than not. */
   #view: { readonly words: Uint32Array; readonly first: number } | undefined;
-  /** The chunk of the file that was read last. */
-  #cached: { readonly index: number; readonly words: Uint32Array } | undefined;
+  /** Chunks of the file, the one that was used last behind all others. */
+  readonly #cached = new Map<number, Uint32Array>();
 
   constructor(scratch: Scratch, heldBytes: number = HELD_BYTES) {
     this.#scratch = scratch;
@@ -72,6 +76,12 @@ export class Records {
 
   /** A copy of the words of `count` records. */
   async read(first: number, count: number): Promise<Uint32Array> {
+    const [index, last] = [Math.floor(first / CHUNK_RECORDS), Math.floor((first + count - 1) / CHUNK_RECORDS)];
+    const written = index >= this.#heldChunks && last < Math.floor((this.count - 1) / CHUNK_RECORDS);
+    if (written && count <= FEW_RECORDS && !this.#cached.has(index)) {
+      const place = (first - this.#heldChunks * CHUNK_RECORDS) * RECORD_WORDS * 4;
+      return wordsIn(await this.#file!.read(place, count * RECORD_WORDS * 4));
+    }
     const words = new Uint32Array(count * RECORD_WORDS);
     for (let done = 0; done < count;) {
       const chunk = await this.chunkAt(first + done);
@@ -89,7 +99,7 @@ export class Records {
     this.#file = undefined;
     this.#held.length = 0;
     this.#spare = [];
-    this.#cached = undefined;
+    this.#cached.clear();
     this.#view = undefined;
     this.#chunk = new Uint32Array(0);
     this.#used = 0;
@@ -125,14 +135,24 @@ export class Records {
     if (held !== undefined) return held;
     // The last chunk is never written: nothing came after it.
     if (index === Math.floor((this.count - 1) / CHUNK_RECORDS)) return this.#chunk;
-    if (this.#cached?.index === index) return this.#cached.words;
-    const bytes = await this.#file!.read((index - this.#heldChunks) * CHUNK_BYTES, CHUNK_BYTES);
-    // A buffer of its own, but nothing says that it begins at a multiple of four.
-    const words =
-      bytes.byteOffset % 4 === 0
-        ? new Uint32Array(bytes.buffer, bytes.byteOffset, CHUNK_WORDS)
-        : new Uint32Array(Uint8Array.from(bytes).buffer);
-    this.#cached = { index, words };
+    const cached = this.#cached.get(index);
+    if (cached !== undefined) {
+      this.#cached.delete(index);
+      this.#cached.set(index, cached);
+      return cached;
+    }
+    for (const [oldest] of this.#cached) {
+      if (this.#cached.size < CACHED_CHUNKS) break;
+      this.#cached.delete(oldest);
+    }
+    const words = wordsIn(await this.#file!.read((index - this.#heldChunks) * CHUNK_BYTES, CHUNK_BYTES));
+    this.#cached.set(index, words);
     return words;
   }
+}
+
+/** A buffer of its own, but nothing says that it begins at a multiple of four. */
+function wordsIn(bytes: Buffer): Uint32Array {
+  if (bytes.byteOffset % 4 === 0) return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  return new Uint32Array(Uint8Array.from(bytes).buffer);
 }
