@@ -177,7 +177,7 @@ function inWords(line: LogLine): string | undefined {
     case 'snapshot checked':
       return `snapshot taken and checked: length and SHA-256 are right, revision ${word(line, 'revision')} read from the file (${kilobytes(line['bytes'])} in ${word(line, 'streamMs')} ms)`;
     case 'backup published':
-      return `published: ${word(line, 'id')}, ${kilobytes(line['storedBytes'])} stored, on every store it was meant for: ${line['outcome'] === 'complete' ? 'yes' : 'no'}`;
+      return `published: ${word(line, 'id')}, ${kilobytes(line['storedBytes'])} stored, on every store it was meant for: ${line['outcome'] === 'complete' ? 'yes' : 'no'}, ${provenance(line['provedBy'])}`;
     case 'backup removed':
       return `pruned from ${word(line, 'store')}: ${word(line, 'id')} (${(line['reasons'] as readonly string[]).join('; ')})`;
     // At this pace a slot now and then finds the backup before it still at work; the daemon counts that, the story need not.
@@ -186,6 +186,10 @@ function inWords(line: LogLine): string | undefined {
     default:
       return line.level === 'warn' || line.level === 'error' ? `the daemon says: ${line.message}` : undefined;
   }
+}
+
+function provenance(members: unknown): string {
+  return Array.isArray(members) ? `proved: HashKV of the file and of ${members.join(', ')} are the same` : 'not proved';
 }
 
 function word(line: LogLine, field: string): string {

@@ -24,7 +24,14 @@ const record = (revision: number): readonly [Buffer, Buffer] => [
   encodeRevision({ main: BigInt(revision), sub: 0n, tombstone: false }),
   Buffer.from([0x0a, 1, 0x6b, 0x10, 7, 0x18, revision, 0x20, revision - 6, 0x2a, 1, 0x76]),
 ];
-const { bytes: database, pageSize, kinds } = boltFile({ key: Array.from({ length: 20 }, (_, i) => record(7 + i)), meta: [] });
+const {
+  bytes: database,
+  pageSize,
+  kinds,
+} = boltFile({
+  key: Array.from({ length: 20 }, (_, i) => record(7 + i)),
+  meta: [['finishedCompactRev', encodeRevision({ main: 6n, sub: 0n, tombstone: false })]],
+});
 
 /** A member whose snapshot is this database. */
 function memberWith(bytes: Buffer): MemberClient {

@@ -222,7 +222,8 @@ class BackupRun {
     if (this.#request.slot !== undefined) await this.#recordSlot(this.#request.slot, manifest.id);
     const result = this.#result(manifest, stores, taken);
     const { revision, outcome, storedBytes, durationMs } = result;
-    logger.info({ id, revision, outcome, storedBytes, durationMs }, 'backup published');
+    const provedBy = manifest.proof?.members;
+    logger.info({ id, revision, outcome, storedBytes, durationMs, ...(provedBy === undefined ? {} : { provedBy }) }, 'backup published');
     await this.#index(manifest, streamed.attempt, stores);
     return result;
   }
