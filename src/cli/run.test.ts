@@ -51,7 +51,12 @@ describe('words that are not understood', () => {
     ['a choice that there is not', ['config', 'chek'], 'Allowed choices are check, print, docs', 'etcd-warden config --help'],
     ['an option without its value', ['list', '--from'], "option '--from <store>' argument missing", 'etcd-warden list --help'],
     ['two choices that exclude each other', ['verify', '--all', '--latest', '--from', '/x'], 'exclude each other', 'the newest backup'],
-    ['a level that does not exist', ['verify', '--level', 'deep', '--from', '/x'], '--level "deep" is not known', 'stored, content, proved'],
+    [
+      'a level that does not exist',
+      ['verify', '--level', 'deep', '--from', '/x'],
+      '--level "deep" is not known',
+      'stored, content, proved',
+    ],
     ['copy without saying what', ['copy', '--from', '/x', '--to', '/y'], 'name one backup, or say --missing', 'etcd-warden copy latest'],
   ])('fault 77: %s is exit code 2, for people on stderr and for programs as one document on stdout', async (_, words, sentence, hint) => {
     const people = await call(words);

@@ -39,8 +39,7 @@ export async function* wholeSnapshot(snapshot: OpenedSnapshot, options: WholeOpt
 }
 
 function decoded({ backup, store, name }: OpenedSnapshot, options: WholeOptions): AsyncIterable<Buffer> {
-  if (backup === undefined || store === undefined)
-    return decodeBytes(createReadStream(name, { signal: options.signal }), name, options);
+  if (backup === undefined || store === undefined) return decodeBytes(createReadStream(name, { signal: options.signal }), name, options);
   return decodeStream(store, dataKey(backup.cluster, backup.id, backup.manifest.stored.encryption), options);
 }
 

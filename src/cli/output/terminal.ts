@@ -58,7 +58,7 @@ export function terminalOutput(
     rewrite: (text) => {
       stderr.write(`\r\u001b[K${text}`);
     },
-    terminal: stdout.isTTY === true,
+    terminal: stdout.isTTY,
     width: widthOf(stdout),
     errWidth: widthOf(stderr),
     live,

@@ -332,7 +332,11 @@ describe('files that are no snapshot', () => {
 describe('a member whose database is damaged inside', () => {
   test('fault 9: a snapshot with the right SHA-256 and a damaged page is kept, called suspect with page and reason, and counts for nothing', async () => {
     await using member = await startFakeMember({ memberId: 1n, name: 'm1', snapshot: { database: await damagedInside() } });
-    const subject = product({ folder: join(folder, 'damaged'), cluster: { endpoints: [member.endpoint] }, clusterOptions: { coordinate: false, discover: false } });
+    const subject = product({
+      folder: join(folder, 'damaged'),
+      cluster: { endpoints: [member.endpoint] },
+      clusterOptions: { coordinate: false, discover: false },
+    });
     const taken = await warden('backup', '--json', ...on(subject));
     expect(taken.code, taken.stderr).toBe(13);
     const { id, suspect } = JSON.parse(taken.stdout) as { id: string; suspect: string };
