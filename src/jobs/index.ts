@@ -12,7 +12,7 @@ import { createSpool } from '../archive/spool.ts';
 import type { RandomAccess } from '../boltdb/random-access.ts';
 import { readCatalog } from '../catalog/read.ts';
 import type { Backup } from '../catalog/types.ts';
-import type { ClusterConfig } from '../config/types.ts';
+import type { ClusterConfig, Config } from '../config/types.ts';
 import { asError, errorDetails, WardenError, type ErrorDetails } from '../errors.ts';
 import { collectAll, createSweeper } from '../archive/young-garbage.ts';
 import { dataKey, indexKey } from '../format/keys.ts';
@@ -26,7 +26,7 @@ import { spoolFolder } from './backup/spool-folder.ts';
 import { catalogCache } from './catalog.ts';
 import { scratchFolder } from './scratch-folder.ts';
 import { isWhole, sourcesOf } from './sources.ts';
-import type { JobContext } from './types.ts';
+import type { JobContext, StoreResult } from './types.ts';
 
 export interface IndexLine {
   readonly id: string;
@@ -42,11 +42,28 @@ export type IndexContext = Pick<JobContext, 'config' | 'signal' | 'logger' | 'pr
 /** Newest backups that are looked at for a missing index: whoever asks at 3 a.m. asks one of these. */
 const NEWEST = 3;
 
+/** Below it a process of its own takes more memory than it spares. */
+const LARGE = 128 * 2 ** 20;
+
 /** Plain bytes that are read at once, a frame. */
 const STEP = 2 ** 20;
 
 /** Blocks between two collections: some 15 ms for each 32 MiB. */
 const COLLECT_EVERY = 32;
+
+/**
+ * Whether the index of a backup that was just taken is left to an `index` job in a process of its own: it must be able to read the backup again, and without
+ * bringing it back from S3.
+ */
+export function indexedApart(
+  { plainBytes, stores }: { readonly plainBytes: number; readonly stores: readonly StoreResult[] },
+  { encryption, index }: Pick<ClusterConfig, 'encryption' | 'index'>,
+  config: Pick<Config, 'stores'>,
+): boolean {
+  const readable = encryption.recipients.length === 0 || encryption.identity !== undefined;
+  const here = stores.some(({ store, outcome }) => outcome === 'stored' && config.stores[store]?.type === 'local');
+  return index.enabled && readable && here && plainBytes >= LARGE;
+}
 
 /** Where the plain snapshot is read: anywhere for a few pages, and once from its beginning. */
 interface PlainSource {

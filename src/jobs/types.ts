@@ -37,10 +37,10 @@ export interface BackupRequest {
   /** The slot this run is for (RFC 3339), when a schedule started it: a slot that another daemon has served is skipped. */
   readonly slot?: string | undefined;
   /**
-   * When the key index is built: before the job ends unless told, or by an `index` job afterwards. What that could not do for want of an identity is done
-   * at once all the same.
+   * When the key index is built: before the job ends unless told, or by an `index` job afterwards; `apart`: afterwards only where a large backup lies on this
+   * machine, because both in one process take their memory together. What that could not do for want of an identity is done at once all the same.
    */
-  readonly index?: 'now' | 'later' | undefined;
+  readonly index?: 'now' | 'later' | 'apart' | undefined;
 }
 
 export interface StoreResult {

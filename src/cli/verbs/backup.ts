@@ -21,9 +21,11 @@ export async function run({ options, loaded, context, output }: Invocation): Pro
       prune: options['prune'] === true,
       acceptCluster: options['acceptCluster'] === true,
       onNewGeneration: 'refuse',
+      index: 'apart',
     },
     context,
   );
+  await indexApart(result, { loaded, context });
   // Retention only after a backup that is whole: a partial one must not cost an older whole one.
   const prune = options['prune'] === true && result.outcome === 'complete' ? await pruneAfter(cluster, { loaded, context }) : undefined;
   return {
@@ -43,6 +45,22 @@ async function sweepBefore(name: string, { loaded, context }: Pick<Invocation, '
   } catch (error) {
     context.signal.throwIfAborted();
     context.logger.warn({ err: asError(error) }, 'what earlier runs left was not swept');
+  }
+}
+
+/** In a process of its own, as the daemon does it: the memory of this one is that of the stream. The backup stands, whatever becomes of it. */
+async function indexApart(result: BackupResult, { loaded: { config }, context }: Pick<Invocation, 'loaded' | 'context'>): Promise<void> {
+  const { cluster } = result;
+  if (result.outcome === 'skipped' || result.suspect !== undefined) return;
+  const { indexedApart } = await import('../../jobs/index.ts');
+  if (!indexedApart(result, clusterOf(config, cluster), config)) return;
+  const [{ runInChild }, { packConfig }] = await Promise.all([import('../../daemon/child.ts'), import('../../config/pack.ts')]);
+  const { logger, progress, signal } = context;
+  try {
+    await runInChild({ job: { verb: 'index', request: { cluster } }, configuration: packConfig(config), logger, progress, signal });
+  } catch (error) {
+    signal.throwIfAborted();
+    logger.warn({ id: result.id, err: asError(error) }, 'the key index was not built');
   }
 }
 

@@ -6,6 +6,7 @@ import { randomInt } from 'node:crypto';
 import { join } from 'node:path';
 import { takeSnapshot, type Intake } from '../../archive/intake.ts';
 import { createSealer, type SealedFigures, type Sealer } from '../../archive/sealer.ts';
+import { collectAll } from '../../archive/young-garbage.ts';
 import { openSealed, type OpenArchive } from '../../archive/open.ts';
 import { createScratch } from '../../archive/scratch.ts';
 import { openBolt } from '../../boltdb/bolt.ts';
@@ -120,6 +121,8 @@ export async function attemptBackup(options: AttemptOptions): Promise<AttemptRes
     const sealed = { ...(await sealer.finish()), databaseSha256: intake.databaseSha256 };
     storedBytes = sealed.storedBytes;
     const streamMs = performance.now() - started;
+    // What the stream needed lies about dead, and the examination's second half would come on top of it.
+    collectAll();
     options.onProgress({ step: 'check', message: 'looking through the file' });
     const opened = (archive = await openSealed(sealer.sealed()));
     const head = await judgedHead(options, opened, signal);

@@ -21,7 +21,7 @@ const STEP = 2 ** 20;
 const MAX_RUN = 8 * 2 ** 20;
 
 /** Branches that are kept: those of a database of 8 GiB with values of 10 KiB, or of 3 GiB with small ones, free ones not counted. */
-const BRANCH_BYTES = 16 * 2 ** 20;
+const BRANCH_BYTES = 8 * 2 ** 20;
 
 export class Scan {
   readonly leaves = new Leaves();
