@@ -79,6 +79,7 @@ export async function withSnapshot<Result>(
   const snapshot = await openSnapshot(reference, wanted);
   try {
     const held = await heldRevisions(snapshot, signal);
+    if (held.newer !== undefined) note(`${snapshot.name} may hold more than is shown: ${held.newer}`);
     const { directory, indexed } = await directoryOf(snapshot, {
       identities: sources.identities,
       signal,

@@ -15,16 +15,19 @@ import type { KeyDirectory, KeyEntry, KeyRange, OpenedSnapshot } from './types.t
 
 const { signal } = new AbortController();
 
-function snapshotOf(history: ModelHistory, name = 'x'): OpenedSnapshot {
+function snapshotOf(history: ModelHistory, name = 'x', more: readonly [string, string][] = []): OpenedSnapshot {
   const rev = (main: bigint): Buffer => encodeRevision({ main, sub: 0n, tombstone: false });
-  const meta: [string, Buffer][] =
+  const marks: [string, Buffer][] =
     history.compactRevision === 0n
       ? []
       : [
           ['finishedCompactRev', rev(history.compactionFinished)],
           ['scheduledCompactRev', rev(history.compactRevision)],
         ];
-  const { bytes } = boltFile({ key: history.records.map(({ key, value }) => [key, value] as const), meta }, { fanout: 4 });
+  const { bytes } = boltFile(
+    { key: history.records.map(({ key, value }) => [key, value] as const), meta: [...marks, ...more] },
+    { fanout: 4 },
+  );
   const file = { ...inMemory(bytes), encrypted: false, compressed: false, close: () => Promise.resolve() };
   return { name, file, backup: undefined, store: undefined, close: () => Promise.resolve() };
 }
@@ -103,6 +106,14 @@ describe('revisions', () => {
     expect(await heldRevisions(snapshotOf(history), signal)).toEqual({ first: history.compactRevision, last: history.revision });
     const young = randomHistory({ random: seeded(5), steps: 20 });
     expect(await heldRevisions(snapshotOf(young), signal)).toEqual({ first: 1n, last: young.revision });
+  });
+
+  test('bad input: a file of a newer schema can be read, and says that it may hold more', async () => {
+    const newer = await heldRevisions(snapshotOf(history, 'x', [['storageVersion', '3.8.0']]), signal);
+    expect(newer).toMatchObject({ last: history.revision, newer: expect.stringContaining('written by etcd 3.8') });
+    expect(await heldRevisions(snapshotOf(history, 'x', [['storageVersion', '3.7.0']]), signal)).not.toMatchObject({
+      newer: expect.anything(),
+    });
   });
 
   test('others are refused with the range that is held', () => {

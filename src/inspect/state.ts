@@ -2,6 +2,7 @@
 import { openBolt } from '../boltdb/bolt.ts';
 import { WardenError } from '../errors.ts';
 import { readHead } from '../mvcc/head.ts';
+import { newerSchema } from '../mvcc/schema.ts';
 import type { KeyEntry, KeyRevision, OpenedSnapshot } from './types.ts';
 
 /** Revisions at which the state is known: from the compaction to the end. */
@@ -9,14 +10,17 @@ export interface HeldRevisions {
   /** 1n when nothing was ever compacted. */
   readonly first: bigint;
   readonly last: bigint;
+  /** Set when an etcd wrote it that is newer than this version knows: why its answers may be incomplete. */
+  readonly newer?: string | undefined;
 }
 
 /** From the manifest, else from the file. @throws WardenError `not-bolt`, `not-etcd`, `bolt-damaged` */
 export async function heldRevisions(snapshot: OpenedSnapshot, signal: AbortSignal): Promise<HeldRevisions> {
   const manifest = snapshot.backup?.manifest;
-  if (manifest !== undefined) return heldFrom(BigInt(manifest.compactRevision), BigInt(manifest.revision));
+  if (manifest !== undefined)
+    return { ...heldFrom(BigInt(manifest.compactRevision), BigInt(manifest.revision)), newer: newerSchema(manifest) };
   const head = await readHead(await openBolt(snapshot.file, signal), signal);
-  return heldFrom(head.compactRevision, head.revision);
+  return { ...heldFrom(head.compactRevision, head.revision), newer: newerSchema(head) };
 }
 
 /** A read at the compact revision itself is still answered, as by etcd. */

@@ -73,6 +73,18 @@ describe('proving a stored backup again', () => {
     });
   });
 
+  test('bad input: a file of a newer schema is read and never called proved, whatever is recorded', async () => {
+    const of = await sealedSnapshot({ storageVersion: '3.8.0' });
+    const proof = { ...of.fields.proof!, hash: 1 };
+    expect(await verify({ of, fields: { proof } })).toMatchObject({
+      level: 'content',
+      outcome: 'ok',
+      code: 'newer-schema',
+      reason: expect.stringMatching(/^its proof would be a guess: it was written by etcd 3\.8/),
+    });
+    expect(await verify({ of: await sealedSnapshot({ storageVersion: '3.7.0' }) })).toMatchObject({ level: 'proved', outcome: 'ok' });
+  });
+
   test('an answer that was asked for later counts as well', async () => {
     const store = memoryStore('local');
     const { id } = seedSnapshot([store], snapshot, { proof: undefined });

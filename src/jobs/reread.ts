@@ -17,6 +17,7 @@ import { WardenError } from '../errors.ts';
 import { dataKey } from '../format/keys.ts';
 import type { Manifest, Proof } from '../format/types.ts';
 import type { Examination, Examined } from '../mvcc/examination/types.ts';
+import { newerSchema } from '../mvcc/schema.ts';
 import type { Store } from '../store/types.ts';
 import { scratchFolder } from './scratch-folder.ts';
 import type { JobContext } from './types.ts';
@@ -162,6 +163,9 @@ async function judge({ backup, key, context }: CopyToRead, examined: Examined): 
   const { head, keyCount } = examined;
   if (String(head.revision) !== manifest.revision)
     throw new OfTheContent(`${key} holds revision ${head.revision}, its manifest says ${manifest.revision}`);
+  // Before a number or a hash is called wrong that a later etcd may count in another way.
+  const newer = newerSchema(head);
+  if (newer !== undefined) return { level: 'content', shallow: new WardenError('newer-schema', `its proof would be a guess: ${newer}`) };
   if (manifest.keyCount !== undefined && keyCount !== manifest.keyCount)
     throw new OfTheContent(`${key} holds ${keyCount} keys, its manifest says ${manifest.keyCount}`);
   if (proof === undefined) {

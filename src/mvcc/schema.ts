@@ -8,7 +8,11 @@
  */
 import { WardenError } from '../errors.ts';
 import { notEtcd } from './errors.ts';
-import type { Head } from './head.ts';
+
+/** A head of a database, or a manifest. */
+export interface Versioned {
+  readonly storageVersion?: string | undefined;
+}
 
 /** The last minor version that the readers were held against. */
 const KNOWN = { major: 3, minor: 7 };
@@ -17,7 +21,7 @@ const KNOWN = { major: 3, minor: 7 };
  * A sentence for people when the file is of a newer schema; undefined when it is known.
  * @throws WardenError `not-etcd` when the storage version is none
  */
-export function newerSchema({ storageVersion }: Pick<Head, 'storageVersion'>): string | undefined {
+export function newerSchema({ storageVersion }: Versioned): string | undefined {
   // Up to 3.5 the file names no version; 3.6 and later write one some time after the upgrade, when all members have it.
   if (storageVersion === undefined) return undefined;
   const match = /^(\d{1,6})\.(\d{1,6})\.(\d{1,6})(?:[-+].*)?$/.exec(storageVersion);
@@ -31,7 +35,7 @@ export function newerSchema({ storageVersion }: Pick<Head, 'storageVersion'>): s
  * @param what the thing that is refused, e.g. `its proof`
  * @throws WardenError `newer-schema`, `not-etcd`
  */
-export function requireKnownSchema(head: Pick<Head, 'storageVersion'>, what: string): void {
+export function requireKnownSchema(head: Versioned, what: string): void {
   const newer = newerSchema(head);
   if (newer !== undefined)
     throw new WardenError('newer-schema', `${what} would be a guess: ${newer}`, {

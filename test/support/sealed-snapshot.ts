@@ -28,11 +28,13 @@ export interface SnapshotOptions {
   readonly recipients?: readonly string[];
   /** Changes the database before its trailer is made: what a member with a broken disk sends. */
   readonly damage?: (database: Buffer) => void;
+  /** As 3.6 and later write it. */
+  readonly storageVersion?: string;
 }
 
-export async function sealedSnapshot({ seed = 3, recipients = [], damage }: SnapshotOptions = {}): Promise<SealedSnapshot> {
+export async function sealedSnapshot({ seed = 3, recipients = [], damage, storageVersion }: SnapshotOptions = {}): Promise<SealedSnapshot> {
   const history = randomHistory({ random: seeded(seed), steps: 60, compaction: 'finished' });
-  const database = databaseOf(history);
+  const database = databaseOf(history, storageVersion);
   damage?.(database);
   const plain = Buffer.concat([database, createHash('sha256').update(database).digest()]);
   const { stored, figures } = await seal(plain, recipients);
@@ -46,11 +48,12 @@ export function seedSnapshot(stores: readonly MemoryStore[], { stored, fields }:
   return manifest;
 }
 
-function databaseOf(history: ModelHistory): Buffer {
+function databaseOf(history: ModelHistory, storageVersion: string | undefined): Buffer {
   const mark = (main: bigint): Buffer => encodeRevision({ main, sub: 0n, tombstone: false });
   const compaction = history.compactRevision > 0n ? mark(history.compactRevision) : undefined;
-  const meta =
+  const marks =
     compaction === undefined ? [] : (['finishedCompactRev', 'scheduledCompactRev'] as const).map((name) => [name, compaction] as const);
+  const meta = storageVersion === undefined ? marks : [...marks, ['storageVersion', storageVersion] as const];
   const key = history.records.map((record) => [record.key, record.value] as const);
   return boltFile({ key, meta, alarm: [] }, { fanout: 4, inlineBytes: 0 }).bytes;
 }

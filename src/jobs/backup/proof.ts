@@ -13,6 +13,7 @@ import { askByPlan, type Asked } from '../proof/ask.ts';
 import { proofHistory } from '../proof/history.ts';
 import { examinedHash } from '../proof/local.ts';
 import { labelOf, planProof, type ProofPlan } from '../proof/policy.ts';
+import { unprovableSchema } from '../proof/schema.ts';
 import { freshStatuses, votersOf } from '../proof/statuses.ts';
 import { judge, type Verdict } from '../proof/verdict.ts';
 import { windowAt } from '../proof/window.ts';
@@ -57,7 +58,7 @@ export class BackupProof {
 
   /** Asks, beside whatever the caller does. Called again when that file was given up: the one who answers for it is waited for first. */
   begin(head: Head): void {
-    if (!this.#setting.cluster.proof.enabled) return;
+    if (!this.#setting.cluster.proof.enabled || unprovableSchema(head) !== undefined) return;
     const before = this.#asking;
     this.#asking = this.#ask(head, before);
     this.#asking.catch(() => {}); // heard in `finish`, or the run fails for another reason first
@@ -72,7 +73,10 @@ export class BackupProof {
       const reason = examined.failure.message;
       return { unproved: { code: 'damaged', reason }, suspect: `the file is damaged inside: ${reason}`, warnings: [] };
     }
-    if (asking === undefined) return { unproved: { code: 'disabled', reason: 'proofs are switched off (proof.enabled)' }, warnings: [] };
+    if (!cluster.proof.enabled) return { unproved: { code: 'disabled', reason: 'proofs are switched off (proof.enabled)' }, warnings: [] };
+    const unproved = unprovableSchema(head);
+    if (unproved !== undefined) return withWarning({ unproved, warnings: [] });
+    if (asking === undefined) throw new Error('finished before it began');
     const { plan, asked } = asking;
     if (plan.kind === 'refused') {
       const { code, reason, predictedMs } = plan;
@@ -148,8 +152,9 @@ function longest({ answers }: Asked): { longestMs?: number } {
 }
 
 /** Why there is no proof is a warning too: nobody should have to look for it. */
-function withWarning(verdict: Verdict, stall: NonNullable<BackupVerdict['stall']>): BackupVerdict {
-  if (verdict.unproved === undefined) return { ...verdict, stall };
+function withWarning(verdict: Verdict, stall?: BackupVerdict['stall']): BackupVerdict {
+  const told = stall === undefined ? {} : { stall };
+  if (verdict.unproved === undefined) return { ...verdict, ...told };
   const warning = { code: 'unproved', message: `not compared with the cluster: ${verdict.unproved.reason}` };
-  return { ...verdict, warnings: [...verdict.warnings, warning], stall };
+  return { ...verdict, warnings: [...verdict.warnings, warning], ...told };
 }

@@ -67,6 +67,11 @@ describe('what may still be proved', () => {
     expect(ids(backup(1, unproved(code)))).toEqual([]);
   });
 
+  test('one of a newer schema only when this version has learnt it', () => {
+    const newer = unproved('newer-schema');
+    expect(ids(backup(1, { ...newer, storageVersion: '3.8.0' }), backup(2, { ...newer, storageVersion: '3.7.0' }))).toEqual(['at-2']);
+  });
+
   test('not one of another history, a suspect one, one proved since, one that no store holds, or one of before there were proofs', () => {
     const copy = { store: 'local', manifest: 'present', data: 'missing', check: undefined, soundMs: {}, verified: false } as const;
     expect(

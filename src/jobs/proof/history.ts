@@ -1,6 +1,7 @@
 /** What the backups in the stores tell about proofs: who was asked when, how long it took, who disagrees, and what has no proof yet. Pure. */
 import type { Backup, Catalog } from '../../catalog/types.ts';
 import type { PastProof } from './policy.ts';
+import { unprovableSchema } from './schema.ts';
 
 export interface ProofHistory {
   /** Oldest first. */
@@ -43,6 +44,8 @@ export function provable(catalog: Pick<Catalog, 'backups'>, lineage: string | un
         suspect === undefined &&
         manifest.unproved !== undefined &&
         !FOR_GOOD.has(manifest.unproved.code) &&
+        // Not by its code: a later version of this program may know the schema.
+        unprovableSchema(manifest) === undefined &&
         copies.some((copy) => copy.manifest === 'present' && copy.data === 'present'),
     )
     .slice(-WORTH_ASKING)
