@@ -207,11 +207,43 @@ describe('fault 36: an object that is not what was written', () => {
     const store = memoryStore('local');
     expect(await verify({ store, damage: flip(200) })).toMatchObject({ outcome: 'failed' });
     const { backups } = await readCatalog([store], 'prod', { signal });
-    expect(backups[0]).toMatchObject({ state: 'damaged', copies: [{ verified: false, check: { outcome: 'failed', level: 'proved' } }] });
+    expect(backups[0]).toMatchObject({ state: 'damaged', copies: [{ verified: false, check: { outcome: 'failed', level: 'content' } }] });
     const down = memoryStore('local');
     down.fail('stream', new Error('ECONNRESET'));
     expect(await verify({ store: down })).toMatchObject({ outcome: 'inconclusive', code: 'failed' });
     expect((await readCatalog([down], 'prod', { signal })).backups[0]).toMatchObject({ state: 'complete', copies: [{ verified: true }] });
+  });
+});
+
+describe('a copy that was replaced', () => {
+  const unproved = { code: 'lagging', reason: 'it lagged' };
+
+  async function again(store: MemoryStore, hour: number): Promise<{ readonly line: VerifyLine; readonly state: string | undefined }> {
+    const read = async () => (await readCatalog([store], 'prod', { signal })).backups[0]!;
+    const now = (): Date => new Date(`2026-11-22T${hour}:00:00.000Z`);
+    const line = await verifyCopy(await read(), store, 'proved', undefined, { ...context, now });
+    return { line, state: (await read()).state };
+  }
+
+  test.each<[string, (store: MemoryStore, key: string) => void]>([
+    ['lost', (store, key) => store.objects.delete(key)],
+    ['flipped', (store, key) => void (store.objects.get(key)!.body[200]! ^= 0x10)],
+  ])('%s before: it counts again when it is found sound, where no member has ever answered, too', async (_how, spoil) => {
+    const store = memoryStore('local');
+    const key = keyOfData(seedSnapshot([store], snapshot, { proof: undefined, unproved }));
+    spoil(store, key);
+    expect(await again(store, 13)).toMatchObject({ line: { outcome: 'failed', level: 'proved' }, state: 'damaged' });
+    store.objects.set(key, { body: Buffer.from(snapshot.stored), modified: new Date() });
+    expect(await again(store, 14)).toMatchObject({ line: { outcome: 'ok', level: 'content' }, state: 'complete' });
+  });
+
+  test('one that is damaged inside does not, by a look at its bytes', async () => {
+    const of = await sealedSnapshot({ damage: (database) => void database.writeUInt32LE(0xffffff, 3 * 1024 + 16 + 8) });
+    const store = memoryStore('local');
+    const { id } = seedSnapshot([store], of, { proof: undefined, unproved });
+    expect(await again(store, 13)).toMatchObject({ line: { outcome: 'failed' }, state: 'damaged' });
+    seedCheck([store], { id, kind: 'verify', level: 'content', outcome: 'ok', time: '2026-11-22T15:00:00.000Z' });
+    expect((await readCatalog([store], 'prod', { signal })).backups[0]).toMatchObject({ state: 'damaged' });
   });
 });
 

@@ -188,8 +188,8 @@ async function judge({ backup, key, context }: CopyToRead, examined: Examined): 
   return { level: 'proved', keyCount, hash: { revision, compactRevision, hash } };
 }
 
-/** A fault of what is stored, found after the pass. */
-class OfTheContent extends WardenError {
+/** A fault of the data although every byte is the one that was written. */
+export class OfTheContent extends WardenError {
   constructor(sentence: string) {
     super('verification-failed', sentence, { hint: HINT });
   }

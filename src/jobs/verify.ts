@@ -5,7 +5,7 @@ import type { Backup } from '../catalog/types.ts';
 import { asError, errorDetails, ERRORS, WardenError, type ErrorCode } from '../errors.ts';
 import type { Store } from '../store/types.ts';
 import { toolName } from '../version.ts';
-import { reread, type Reread, type VerifyLevel } from './reread.ts';
+import { OfTheContent, reread, type Reread, type VerifyLevel } from './reread.ts';
 import type { JobContext } from './types.ts';
 
 export interface VerifyLine {
@@ -41,6 +41,7 @@ export async function verifyCopy(
   const wanted: VerifyLevel = locked ? 'stored' : level;
   const line = { id: backup.id, store: store.name, bytes: manifest.stored.bytes };
   let result: Omit<VerifyLine, keyof typeof line>;
+  let clearedAt: VerifyLevel | undefined;
   try {
     const read = await readAsFar(backup, store, wanted, identities, context);
     result = { level: read.level, outcome: 'ok', ...shortfall(read, locked && level !== 'stored'), ...counted(read) };
@@ -49,6 +50,7 @@ export async function verifyCopy(
     const error = asError(thrown);
     const { code } = errorDetails(error);
     const failed = provesDamage(code);
+    if (failed) clearedAt = foundAt(error, code, wanted);
     result = { level: wanted, outcome: failed ? 'failed' : 'inconclusive', reason: error.message, code };
     context.logger.error(
       { id: backup.id, store: store.name, level: wanted, err: error },
@@ -56,7 +58,7 @@ export async function verifyCopy(
     );
   }
   const whole: VerifyLine = { ...line, ...result };
-  await record(whole, manifest.cluster, store, context);
+  await record({ ...whole, level: clearedAt ?? whole.level }, manifest.cluster, store, context);
   return whole;
 }
 
@@ -91,6 +93,18 @@ async function readAsFar(
 export function provesDamage(code: ErrorCode): boolean {
   return ERRORS[code].exit === ERRORS['verification-failed'].exit || code === 'object-missing';
 }
+
+/**
+ * How deep one has to look to find a fault: the catalog takes one that looks no less deep later for an answer. Bytes that are other than what was written are
+ * found without a proof, and a copy that was replaced must be able to count again where no member has ever answered.
+ */
+function foundAt(error: Error, code: ErrorCode, asked: VerifyLevel): VerifyLevel {
+  if (code === 'object-missing') return 'stored';
+  const inside = error instanceof OfTheContent || INSIDE.has(code);
+  return asked === 'proved' && !inside ? 'content' : asked;
+}
+
+const INSIDE: ReadonlySet<ErrorCode> = new Set(['not-bolt', 'not-etcd', 'bolt-damaged', 'history-broken']);
 
 async function record(line: VerifyLine, cluster: string, store: Store, context: VerifyContext): Promise<void> {
   const { id, level, outcome, reason } = line;
