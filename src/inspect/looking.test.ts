@@ -89,6 +89,20 @@ describe('a file without a key index', () => {
     await expect(directory.value(entries[0]!, entries[0]!.revisions[0]!, signal)).rejects.toThrow('another directory');
   });
 
+  test('that changes while it is read is said to have changed: there is no index that could be wrong', async () => {
+    const snapshot = snapshotOf(randomHistory({ random: seeded(7), steps: 5 }));
+    let changed = false;
+    const read: typeof snapshot.file.read = async (...range) => {
+      const bytes = await snapshot.file.read(...range);
+      return changed ? Buffer.alloc(bytes.length) : bytes;
+    };
+    const directory = scanDirectory({ ...snapshot, file: { ...snapshot.file, read } }, { scratch: memoryScratch() });
+    const entry = (await all(directory)).find(({ revisions }) => !revisions.at(-1)!.tombstone)!;
+    changed = true;
+    await expect(directory.value(entry, entry.revisions.at(-1)!, signal)).rejects.toMatchObject({ code: 'changed-meanwhile' });
+    await directory.close();
+  });
+
   test('what fails on the way closes what was opened', async () => {
     const directory = directoryOf({
       ...randomHistory({ random: seeded(3), steps: 3 }),

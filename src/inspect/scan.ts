@@ -2,6 +2,7 @@
  * The keys of a file that has no key index. Each question makes an index of what it asks for, in one pass over the file in file order (its tree may lie in any
  * order, and a compressed file is decoded once), and throws it away: memory stays bounded, and what was found has its place in the file for reads of values.
  */
+import { WardenError } from '../errors.ts';
 import type { Scratch, ScratchFile } from '../mvcc/scratch.ts';
 import { buildKeyIndex } from './index/build.ts';
 import type { IndexSubject } from './index/format.ts';
@@ -64,7 +65,13 @@ export function scanDirectory(snapshot: OpenedSnapshot, options: ScanOptions): K
       const reader = made[0]?.directory;
       // Entries come from this directory, so there was a question before.
       if (reader === undefined) throw new Error('a revision of another directory');
-      return reader.value(entry, revision, signal);
+      try {
+        return await reader.value(entry, revision, signal);
+      } catch (error) {
+        if (!(error instanceof WardenError) || error.code !== 'index-invalid') throw error;
+        // What was read a moment ago is not there any more; nobody who names a file should hear of an index.
+        throw new WardenError('changed-meanwhile', `${snapshot.name} was changed while it was read`, { cause: error });
+      }
     },
     async close() {
       for (const { sink } of made.splice(0)) await sink.close();

@@ -6,3 +6,10 @@ export function notEtcd(why: string): WardenError {
     hint: 'verify another copy of this backup, or use another backup',
   });
 }
+
+/** @param why as above */
+export function historyBroken(why: string): WardenError {
+  return new WardenError('history-broken', `the changes of the database contradict each other: ${why}`, {
+    hint: 'verify another copy of this backup, or use another backup',
+  });
+}

@@ -34,7 +34,7 @@ export interface BuildOptions {
 
 /**
  * @returns what was written; the sink is not finished
- * @throws WardenError `not-bolt`, `not-etcd`, `bolt-damaged`, `disk-full`, and what stream and sink throw
+ * @throws WardenError `not-bolt`, `not-etcd`, `bolt-damaged`, `history-broken`, `refused`, `disk-full`, and what stream and sink throw
  */
 export async function buildKeyIndex(options: BuildOptions): Promise<IndexCounts> {
   const { file, signal, subject, range } = options;

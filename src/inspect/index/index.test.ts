@@ -426,9 +426,9 @@ describe('a key index', () => {
       ],
       meta: [['a', 'b']],
     });
-    await expect(build(twice.bytes)).rejects.toMatchObject({ code: 'index-invalid', message: expect.stringMatching(/same revision/u) });
+    await expect(build(twice.bytes)).rejects.toMatchObject({ code: 'history-broken', message: expect.stringMatching(/same revision/u) });
     const far = boltFile({ key: [[name('0020000000000000'), value('a')]], meta: [['a', 'b']] });
-    await expect(build(far.bytes)).rejects.toMatchObject({ code: 'index-invalid', message: expect.stringMatching(/2\^53/u) });
+    await expect(build(far.bytes)).rejects.toMatchObject({ code: 'refused', message: expect.stringMatching(/2\^53/u) });
   });
 
   test('it ends when the caller does', async () => {

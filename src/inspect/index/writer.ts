@@ -11,6 +11,8 @@ import {
   TOMBSTONE,
   type IndexSubject,
 } from './format.ts';
+import { historyBroken } from '../../mvcc/errors.ts';
+import { WardenError } from '../../errors.ts';
 import { ITEM_KEY, REVISION_BYTES } from './run.ts';
 import { MAX_VARINT_LENGTH, writeVarint } from './varint.ts';
 
@@ -59,15 +61,14 @@ export class IndexWriter {
 
   /**
    * The next item in order (run.ts); it may change when this returns.
-   * @throws WardenError `index-invalid` when it is not after the one before: two records of one revision
+   * @throws WardenError `history-broken` when it is not after the one before: two records of one revision; `refused` for a revision above 2^53
    */
   add(item: Buffer, at: number): void | Promise<void> {
     const keyLength = item.readUInt32LE(at + 4);
     const keyAt = at + ITEM_KEY;
     const shared = this.#sharedWith(item, keyAt, keyLength);
     const sameKey = shared === keyLength && this.#previousLength === keyLength;
-    if (sameKey && !this.#isLater(item, keyAt + keyLength))
-      throw indexInvalid('two records of the database have the same revision', this.#subject.id);
+    if (sameKey && !this.#isLater(item, keyAt + keyLength)) throw historyBroken('two records have the same revision');
     const full = this.#used >= BLOCK_LENGTH ? this.#cut() : undefined;
     this.#reserve(keyLength + MAX_ENTRY_OVERHEAD);
     if (this.#used === 0) {
@@ -107,7 +108,7 @@ export class IndexWriter {
     const main = item.readUInt32BE(from) * 2 ** 32 + item.readUInt32BE(from + 4);
     const sub = item.readUInt32BE(from + 8) * 2 ** 32 + item.readUInt32BE(from + 12);
     if (main > Number.MAX_SAFE_INTEGER || sub > Number.MAX_SAFE_INTEGER)
-      throw indexInvalid('a revision of the database is above 2^53', this.#subject.id);
+      throw new WardenError('refused', 'a revision of the database is above 2^53, and no key index can hold it');
     from += REVISION_BYTES;
     const flags = item[from]! | (sub === 0 ? 0 : HAS_SUB);
     const offset = item.readUInt32LE(from + 1) * this.#pageSize + item.readUInt32LE(from + 5);
