@@ -33,19 +33,23 @@ export interface DiffCounts {
   /** Written anew with the same value and lease. */
   rewritten: number;
   same: number;
+  /** Differences that were passed over because the keys are our own. */
+  own: number;
 }
 
 export interface DiffOptions {
   readonly range: KeyRange;
   /** Both are of one history, in which a mod revision says all of a value; else values have to be read. */
   readonly sameHistory: boolean;
+  /** Keys whose differences nobody asked for: our own in etcd. */
+  readonly own?: ((key: Buffer) => boolean) | undefined;
   readonly signal: AbortSignal;
   /** Filled while it goes. */
   readonly counts: DiffCounts;
 }
 
 export function noDifferences(): DiffCounts {
-  return { added: 0, removed: 0, changed: 0, rewritten: 0, same: 0 };
+  return { added: 0, removed: 0, changed: 0, rewritten: 0, same: 0, own: 0 };
 }
 
 /** A snapshot at a revision as one side. */
@@ -80,17 +84,15 @@ export async function* differences(before: DiffSide, after: DiffSide, options: D
     while (old.done !== true || next.done !== true) {
       signal.throwIfAborted();
       const order = old.done === true ? 1 : next.done === true ? -1 : Buffer.compare(old.value.key, next.value.key);
-      if (order < 0) {
-        counts.removed += 1;
-        yield { kind: 'removed', key: old.value!.key, before: old.value!, after: undefined };
-      } else if (order > 0) {
-        counts.added += 1;
-        yield { kind: 'added', key: next.value!.key, before: undefined, after: next.value! };
-      } else {
-        const verdict = await compareKeys(old.value, next.value, options);
-        counts[verdict] += 1;
-        if (verdict === 'changed') yield { kind: 'changed', key: old.value!.key, before: old.value!, after: next.value! };
-      }
+      const verdict = order < 0 ? 'removed' : order > 0 ? 'added' : await compareKeys(old.value, next.value, options);
+      const key = order > 0 ? next.value!.key : old.value!.key;
+      const passed = verdict !== 'same' && verdict !== 'rewritten' && options.own?.(key) === true;
+      counts[passed ? 'own' : verdict] += 1;
+      if (passed) {
+        // Told by its number alone.
+      } else if (verdict === 'removed') yield { kind: verdict, key, before: old.value!, after: undefined };
+      else if (verdict === 'added') yield { kind: verdict, key, before: undefined, after: next.value! };
+      else if (verdict === 'changed') yield { kind: verdict, key, before: old.value!, after: next.value! };
       if (order <= 0) old = await olds.next();
       if (order >= 0) next = await news.next();
     }

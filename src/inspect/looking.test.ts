@@ -195,6 +195,30 @@ describe('differences', () => {
     }
   });
 
+  test('differences of our own keys are counted apart and not told', async () => {
+    const history = randomHistory({ random: seeded(101), steps: 25, keys: 8 });
+    const sides = async (own?: (key: Buffer) => boolean): Promise<{ keys: string[]; counts: DiffCounts }> => {
+      const [before, after] = [directoryOf(history), directoryOf(history)];
+      const counts = noDifferences();
+      const keys: string[] = [];
+      const options = { range: {}, sameHistory: true, signal, counts, own };
+      for await (const { key } of differences(snapshotSide(before, 3n), snapshotSide(after, history.revision), options))
+        keys.push(key.toString('latin1'));
+      await Promise.all([before.close(), after.close()]);
+      return { keys, counts };
+    };
+    const { keys, counts } = await sides();
+    expect(keys.length).toBeGreaterThan(2);
+    const mine = keys[1];
+    const told = await sides((key) => key.toString('latin1') === mine);
+    expect(told.keys).toEqual(keys.filter((key) => key !== mine));
+    const { added, removed, changed, same, rewritten } = told.counts;
+    expect(told.counts.own).toBe(1);
+    expect(added + removed + changed).toBe(counts.added + counts.removed + counts.changed - 1);
+    expect([same, rewritten]).toEqual([counts.same, counts.rewritten]);
+    expect((await sides(() => true)).keys).toEqual([]);
+  });
+
   test('whoever stops in the middle leaves nothing open', async () => {
     const history = randomHistory({ random: seeded(1), steps: 25 });
     const directory = directoryOf(history);

@@ -1,5 +1,6 @@
 import { accessOf } from '../../etcd/access.ts';
 import { hex } from '../../etcd/ids.ts';
+import { ownKeys } from '../../etcd/own-keys.ts';
 import { LiveRange } from '../../etcd/live-range.ts';
 import { formatBytes } from '../../config/units.ts';
 import { WardenError } from '../../errors.ts';
@@ -47,7 +48,9 @@ export async function run(invocation: Invocation): Promise<Answer> {
   const references = [one, other].filter((reference) => reference !== LIVE);
   return withSources(invocation, references, (sources) =>
     withSide(invocation, sources, one, range, (before) =>
-      withSide(invocation, sources, other, range, (after) => compare(invocation, before, after, range)),
+      withSide(invocation, sources, other, range, (after) =>
+        compare(invocation, before, after, { range, own: ownOf(invocation, sources, range) }),
+      ),
     ),
   );
 }
@@ -102,6 +105,16 @@ function liveSide(live: LiveRange): DiffSide {
   };
 }
 
+/** Which keys are our own, whose differences nobody asked for; undefined when they are asked for by their prefix. */
+function ownOf({ loaded, context }: Invocation, sources: Sources, { from }: KeyRange): ((key: Buffer) => boolean) | undefined {
+  const settings = sources.cluster === undefined ? undefined : clusterSettings(loaded, sources.cluster);
+  // Two files tell nothing of their cluster.
+  const prefixes = (settings === undefined ? Object.values(context.config.clusters) : [settings]).map(({ keyPrefix }) => keyPrefix);
+  if (prefixes.some((prefix) => from?.subarray(0, prefix.length).equals(Buffer.from(prefix)) === true)) return undefined;
+  const own = prefixes.map((prefix) => ownKeys(prefix));
+  return (key) => own.some((isOwn) => isOwn(key));
+}
+
 /**
  * Whether equal mod revisions mean equal values: two backups of one lineage, or a backup and the cluster that it is of while that has not fallen behind it (a
  * restore that goes back keeps no revision that the backup could know better).
@@ -114,10 +127,21 @@ function sameHistory(before: OpenedSide, after: OpenedSide): boolean {
   return live.revision >= backup.revision;
 }
 
-async function compare(invocation: Invocation, before: OpenedSide, after: OpenedSide, range: KeyRange): Promise<Answer> {
+async function compare(
+  invocation: Invocation,
+  before: OpenedSide,
+  after: OpenedSide,
+  { range, own }: { readonly range: KeyRange; readonly own: ((key: Buffer) => boolean) | undefined },
+): Promise<Answer> {
   const { output, context, options, json } = invocation;
   const counts = noDifferences();
-  const found = differences(before.side, after.side, { range, sameHistory: sameHistory(before, after), signal: context.signal, counts });
+  const found = differences(before.side, after.side, {
+    range,
+    own,
+    sameHistory: sameHistory(before, after),
+    signal: context.signal,
+    counts,
+  });
   const exitCode = (): number => (options['exitCode'] === true && counts.added + counts.removed + counts.changed > 0 ? 1 : 0);
   const head = {
     before: before.json,
@@ -135,7 +159,7 @@ async function compare(invocation: Invocation, before: OpenedSide, after: Opened
   let seen = 0;
   for await (const difference of found) {
     seen += 1;
-    context.progress({ step: 'diff', message: `${seen} differences so far` });
+    context.progress({ step: 'diff', message: `${seen} difference${seen === 1 ? '' : 's'} so far` });
     const lines = options['values'] === true ? await valueLines(invocation, difference) : [differenceLine(difference)];
     await output.write(`${lines.join('\n')}\n`);
   }
@@ -198,7 +222,8 @@ async function sideJson(invocation: Invocation, key: Buffer, side: SideKey | und
   };
 }
 
-function countsText({ added, removed, changed, rewritten, same }: DiffCounts): string {
+function countsText({ added, removed, changed, rewritten, same, own }: DiffCounts): string {
   const again = rewritten === 0 ? '' : `, ${rewritten} written again with the same value`;
-  return `${added} added, ${removed} removed, ${changed} changed${again}, ${same} the same`;
+  const passed = own === 0 ? '' : `; ${own} of etcd-warden's own not shown`;
+  return `${added} added, ${removed} removed, ${changed} changed${again}, ${same} the same${passed}`;
 }

@@ -4,6 +4,7 @@ import { accessOf } from '../../etcd/access.ts';
 import { observeCluster } from '../../etcd/cluster.ts';
 import { hex } from '../../etcd/ids.ts';
 import { KeysClient } from '../../etcd/keys.ts';
+import { ownKeys } from '../../etcd/own-keys.ts';
 import { displayKey } from '../../inspect/display/text.ts';
 import { previewValue } from '../../inspect/display/value.ts';
 import { executePut, type Executed } from '../../inspect/put/execute.ts';
@@ -42,7 +43,8 @@ export async function putKeys(invocation: Invocation, task: PutTask): Promise<An
   const { signal } = context;
   const dryRun = options['dryRun'] === true;
   const permissions = { acceptCluster: options['acceptCluster'] === true, kubernetes: options['kubernetes'] === true };
-  const access = accessOf(clusterOf(context.config, chosenCluster(loaded)));
+  const cluster = clusterOf(context.config, chosenCluster(loaded));
+  const access = accessOf(cluster);
   context.progress({ step: 'status', message: 'asking the members of the live cluster' });
   const view = await observeCluster(access, { signal, logger: context.logger });
   const bars: WardenError[] = [];
@@ -50,7 +52,7 @@ export async function putKeys(invocation: Invocation, task: PutTask): Promise<An
 
   const client = new KeysClient(access);
   try {
-    const plan = await planned(client, invocation, task);
+    const plan = await planned(client, invocation, { ...task, own: ownKeys(cluster.keyPrefix) });
     stopAt(keysBar(plan, permissions));
     const story: PutStory = {
       from: snapshot.name,
@@ -89,8 +91,12 @@ export async function putKeys(invocation: Invocation, task: PutTask): Promise<An
   }
 }
 
-async function planned(client: KeysClient, { options, context }: Invocation, task: PutTask): Promise<PutPlan> {
-  const { key, prefix, at, directory, snapshot } = task;
+async function planned(
+  client: KeysClient,
+  { options, context }: Invocation,
+  task: PutTask & { readonly own: (key: Buffer) => boolean },
+): Promise<PutPlan> {
+  const { key, prefix, at, directory, snapshot, own } = task;
   const showSecrets = options['showSecrets'] === true;
   const line = (one: Buffer, value: Buffer): string => previewValue(one, value, { showSecrets, length: PREVIEW_CHARACTERS });
   const plan = await planPut({
@@ -99,6 +105,7 @@ async function planned(client: KeysClient, { options, context }: Invocation, tas
     range: prefix ? prefixRange(key) : { from: key, to: Buffer.concat([key, Buffer.of(0)]) },
     at,
     withLease: options['withLease'] === true,
+    own,
     preview(one, value, live) {
       const next = line(one, value);
       const before = live === undefined ? undefined : line(one, live);
@@ -109,6 +116,11 @@ async function planned(client: KeysClient, { options, context }: Invocation, tas
     signal: context.signal,
   });
   if (plan.changes.length + plan.same > 0) return plan;
+  if (plan.own > 0) {
+    throw new WardenError('refused', `${displayKey(key)} is etcd-warden's own: what it says was true when the backup was taken`, {
+      hint: 'without it the cluster lacks nothing',
+    });
+  }
   throw new WardenError(
     'nothing-found',
     `${snapshot.name} holds no key ${prefix ? 'that begins with ' : ''}${displayKey(key)} at revision ${at}`,

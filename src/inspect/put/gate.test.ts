@@ -23,7 +23,7 @@ function view(changes: { clusterId?: bigint; quorum?: boolean; alarms?: readonly
 }
 
 function plan(changes: Partial<PutPlan> = {}): PutPlan {
-  return { changes: [], same: 0, kubernetes: { keys: 0, encrypted: 0 }, keptOutLeases: 0, goneLeases: 0, ...changes };
+  return { changes: [], same: 0, kubernetes: { keys: 0, encrypted: 0 }, keptOutLeases: 0, goneLeases: 0, own: 0, ...changes };
 }
 
 describe('what stands against putting keys back', () => {
@@ -78,13 +78,15 @@ describe('what stands against putting keys back', () => {
   test('a suspect backup and every kind of lease are said', () => {
     const change = { kind: 'changed', liveLease: 5n, lease: 'keep' } as Change;
     const added = { kind: 'added', liveLease: 0n, lease: 7n } as Change;
-    const leases = plan({ changes: [change, added], keptOutLeases: 2, goneLeases: 3 });
+    const leases = plan({ changes: [change, added], keptOutLeases: 2, goneLeases: 3, own: 1 });
     expect(warningsOf(leases, view(), { ...BACKUP, suspect: 'members disagreed' }, true)).toEqual([
       'the backup is suspect: members disagreed',
       '2 of the keys had a lease in the backup; leases are kept out (--with-lease)',
+      "a key of the backup is etcd-warden's own (its lock, for one) and left out",
       '3 of the keys had a lease that no longer lives: they are put without',
       '1 of the keys hang on a lease of the live cluster, and will end with it',
       'keys that are put with their lease end with it',
     ]);
+    expect(warningsOf(plan({ own: 3 }), view(), BACKUP, false)[0]).toMatch(/^3 keys of the backup are etcd-warden's own/);
   });
 });

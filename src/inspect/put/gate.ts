@@ -71,6 +71,10 @@ export function warningsOf(plan: PutPlan, view: ClusterView, backup: Backup | un
   }
   if (plan.keptOutLeases > 0)
     warnings.push(`${plan.keptOutLeases} of the keys had a lease in the backup; leases are kept out (--with-lease)`);
+  if (plan.own > 0)
+    warnings.push(
+      `${plan.own === 1 ? 'a key of the backup is' : `${plan.own} keys of the backup are`} etcd-warden's own (its lock, for one) and left out`,
+    );
   if (plan.goneLeases > 0) warnings.push(`${plan.goneLeases} of the keys had a lease that no longer lives: they are put without`);
   const leased = plan.changes.filter((change) => change.lease === 'keep' && change.liveLease !== 0n).length;
   if (leased > 0) warnings.push(`${leased} of the keys hang on a lease of the live cluster, and will end with it`);

@@ -90,6 +90,21 @@ describe('what putting keys back would change', () => {
     expect(await plan(memoryKeys(), { directory, range: {} })).toMatchObject({ kubernetes: { keys: 4, encrypted: 1 } });
   });
 
+  test('our own keys stay out, lease or not: a lock that came back would keep every backup out', async () => {
+    const directory = memoryDirectory([
+      { key: '/a/1', main: 2, value: 'x' },
+      { key: '/etcd-warden/lock', main: 3, value: 'held', lease: 5n },
+    ]);
+    const live = memoryKeys();
+    live.leases.add(5n);
+    const own = (key: Buffer): boolean => key.equals(Buffer.from('/etcd-warden/lock'));
+    for (const withLease of [false, true]) {
+      const found = await plan(live, { directory, range: {}, own, withLease });
+      expect(brief(found)).toEqual([['added', '/a/1', 2n, 0n, 0, 0n]]);
+      expect(found).toMatchObject({ own: 1, same: 0, keptOutLeases: 0, goneLeases: 0 });
+    }
+  });
+
   test('more changes than anybody could look at are refused', async () => {
     await expect(plan(memoryKeys(), { maxChanges: 1 })).rejects.toMatchObject({
       code: 'refused',

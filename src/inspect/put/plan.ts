@@ -20,6 +20,8 @@ export interface PlanRequest {
   /** The revision whose state is put back. */
   readonly at: bigint;
   readonly withLease: boolean;
+  /** Keys that never go back: our own in etcd. */
+  readonly own?: ((key: Buffer) => boolean) | undefined;
   /** Default MAX_CHANGES. */
   readonly maxChanges?: number | undefined;
   /** One line that tells a person what changes; must be safe for a terminal. Views, valid during the call. */
@@ -33,7 +35,9 @@ export async function planPut(request: PlanRequest): Promise<PutPlan> {
   const planner = new Planner(request);
   for await (const entry of request.directory.entries(request.range, request.signal)) {
     const revision = liveAt(entry, request.at);
-    if (revision !== undefined) await planner.add(entry, revision);
+    if (revision === undefined) continue;
+    if (request.own?.(entry.key) === true) planner.passOver();
+    else await planner.add(entry, revision);
   }
   return planner.finish();
 }
@@ -55,6 +59,7 @@ class Planner {
   #encrypted = 0;
   #keptOut = 0;
   #gone = 0;
+  #own = 0;
 
   constructor(request: PlanRequest) {
     this.#request = request;
@@ -68,6 +73,10 @@ class Planner {
     if (this.#gathered.length >= KEYS_AT_A_TIME) await this.#compare();
   }
 
+  passOver(): void {
+    this.#own++;
+  }
+
   async finish(): Promise<PutPlan> {
     await this.#compare();
     return {
@@ -76,6 +85,7 @@ class Planner {
       kubernetes: { keys: this.#kubernetes, encrypted: this.#encrypted },
       keptOutLeases: this.#keptOut,
       goneLeases: this.#gone,
+      own: this.#own,
     };
   }
 

@@ -28,6 +28,8 @@ export interface PutPlan {
   /** Keys that had a lease in the backup and are put without: not asked for, or (`goneLeases`) because it no longer lives. */
   readonly keptOutLeases: number;
   readonly goneLeases: number;
+  /** Keys that are left out because they are our own. */
+  readonly own: number;
 }
 
 export interface KubernetesFindings {

@@ -271,7 +271,7 @@ describe('diff', () => {
     await cluster.fill({ keys: 2300, valueBytes: 20, prefix: '/fill/' });
     await put('/app/same', '2');
     const { json } = await call(at('diff', 'latest', 'live', '--json'));
-    expect(json['counts']).toEqual({ added: 2300, removed: 0, changed: 1, rewritten: 0, same: 49 });
+    expect(json['counts']).toEqual({ added: 2300, removed: 0, changed: 1, rewritten: 0, same: 49, own: 0 });
     const back = await call(at('diff', 'live', second, '/app/', '--values'));
     expect(back.out).toContain('@@ -1 +1 @@\n-2\n+1\n');
     expect((await call(at('diff', 'live', 'live'))).code).toBe(2);
