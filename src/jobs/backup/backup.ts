@@ -85,6 +85,7 @@ class BackupRun {
   readonly #context: JobContext;
   readonly #told: AbortSignal;
   readonly #warnings: Warning[] = [];
+  #exclusion: Exclusion | undefined;
   readonly #startedAt: Date;
   readonly #started = performance.now();
 
@@ -117,6 +118,7 @@ class BackupRun {
       exclude(this.#coordination, { purpose: `backup of ${this.#cluster.name}`, keyPrefix: this.#cluster.keyPrefix, signal, logger }),
       (held) => this.#release(held),
     );
+    this.#exclusion = exclusion;
     try {
       for (const note of view.notes) this.#warn('cluster', note);
       this.#warnings.push(...exclusion.warnings);
@@ -128,8 +130,15 @@ class BackupRun {
       if (await this.#slotServed(catalog)) return this.#skipped();
       return await this.#take({ ...this.#context, signal: AbortSignal.any([signal, exclusion.signal]) }, view, catalog, belonging);
     } finally {
-      await this.#release(exclusion);
+      await this.#unlock();
     }
+  }
+
+  /** As soon as the members are left alone: others may want them while the index is built. */
+  async #unlock(): Promise<void> {
+    const exclusion = this.#exclusion;
+    this.#exclusion = undefined;
+    if (exclusion !== undefined) await this.#release(exclusion);
   }
 
   async #release(exclusion: Exclusion): Promise<void> {
@@ -224,6 +233,7 @@ class BackupRun {
     const { revision, outcome, storedBytes, durationMs } = result;
     const provedBy = manifest.proof?.members;
     logger.info({ id, revision, outcome, storedBytes, durationMs, ...(provedBy === undefined ? {} : { provedBy }) }, 'backup published');
+    await this.#unlock();
     await this.#index(manifest, streamed.attempt, stores);
     return result;
   }
@@ -233,11 +243,13 @@ class BackupRun {
     const { encryption, index } = this.#cluster;
     const onlyNow = encryption.recipients.length > 0 && encryption.identity === undefined;
     if (!index.enabled || 'failure' in attempt.examined || (this.#request.index === 'later' && !onlyNow)) return;
+    const { indexedApart, indexPublished } = await import('../index.ts');
+    const facts = { plainBytes: manifest.plain.bytes, stores: results };
+    if (this.#request.index === 'apart' && indexedApart(facts, this.#cluster, this.#context.config)) return;
     const holding = this.#stores.filter(({ name }) => results.some(({ store, outcome }) => store === name && outcome === 'stored'));
     // Nobody asks for a hash any more, and the sort needs the room.
     await attempt.forget();
     collectAll();
-    const { indexPublished } = await import('../index.ts');
     for (const { store, error } of await indexPublished(manifest, attempt.file, holding, encryption.recipients, this.#context)) {
       if (error !== undefined) this.#warn('no-index', `${store} has no key index of this backup: ${error.message}`);
     }

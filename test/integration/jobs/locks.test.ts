@@ -98,6 +98,16 @@ describe('one cluster', () => {
     }
   });
 
+  test('the lock is given back before the index is built: the members are left alone by then', async () => {
+    const holders = new Map<string, Promise<string>>();
+    const progress = ({ step }: { readonly step: string }): void => {
+      if (!holders.has(step)) holders.set(step, lockHolder(cluster));
+    };
+    expect(await subjectOf(cluster, 1).backup({}, { progress })).toMatchObject({ outcome: 'complete' });
+    expect(await holders.get('stream')).toContain(`${process.pid}`);
+    expect(await holders.get('index')).toBe('');
+  });
+
   test('fault 62: of two processes at once one ends with 0 and the other with 11', async () => {
     const { configPath, disk } = subjectOf(cluster, 4);
     const results = await Promise.all([1, 2].map(() => runWarden(['backup', '--config', configPath, '--json'])));
