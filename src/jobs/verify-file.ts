@@ -2,10 +2,14 @@
 import { randomInt } from 'node:crypto';
 import { createScratch } from '../archive/scratch.ts';
 import { openBolt } from '../boltdb/bolt.ts';
+import type { RandomAccess } from '../boltdb/random-access.ts';
 import { asError, errorDetails, type ErrorCode } from '../errors.ts';
 import { openSnapshotFile } from '../inspect/file.ts';
 import type { OpenedSnapshot } from '../inspect/types.ts';
-import { readHead } from '../mvcc/head.ts';
+import { authOf } from '../mvcc/auth.ts';
+import { readHead, type Head } from '../mvcc/head.ts';
+import { leasesOf } from '../mvcc/leases.ts';
+import { membersOf } from '../mvcc/members.ts';
 import { requireKnownSchema } from '../mvcc/schema.ts';
 import { databaseOf, passOver } from './plain-pass.ts';
 import type { VerifyLevel } from './reread.ts';
@@ -27,8 +31,21 @@ export interface VerifiedFile {
   readonly compactRevision?: string;
   readonly keyCount?: number;
   readonly recordCount?: number;
+  readonly contents?: FileContents;
   /** As a member answers at that revision and compact revision: `etcdctl endpoint hashkv --rev` compares it with a cluster that still knows them. */
   readonly hash?: number;
+}
+
+/** What else a restored cluster would have. */
+export interface FileContents {
+  /** 3.6 and later. */
+  readonly storageVersion: string | null;
+  /** By name, or by id in hex where one has not started yet. */
+  readonly members: readonly string[];
+  readonly leaseCount: number;
+  readonly authEnabled: boolean;
+  readonly users: readonly string[];
+  readonly roles: readonly string[];
 }
 
 /** @throws WardenError what keeps the file from being read at all, `key-missing` among it; what is wrong inside is a result */
@@ -51,7 +68,8 @@ export async function verifyFile(
     try {
       const plain = await passOver(snapshot.file, path, (block) => examination.write(block), context);
       progress({ step: 'check', message: `checking the structure of ${path}` });
-      const examined = await examination.finish(databaseOf(snapshot.file, plain), signal);
+      const database = databaseOf(snapshot.file, plain);
+      const examined = await examination.finish(database, signal);
       const { head, keyCount, recordCount } = examined;
       return {
         ...result,
@@ -63,6 +81,7 @@ export async function verifyFile(
         compactRevision: String(head.compactRevision),
         keyCount,
         recordCount,
+        contents: await contentsOf(database, head, signal),
         hash: await examined.hashKv(head.compactRevision, signal),
       };
     } finally {
@@ -76,6 +95,22 @@ export async function verifyFile(
     if (!isOfTheFile(code)) throw error;
     return { ...result, outcome: 'failed', reason: error.message, code };
   }
+}
+
+async function contentsOf(database: RandomAccess, { storageVersion }: Head, signal: AbortSignal): Promise<FileContents> {
+  const db = await openBolt(database, signal);
+  const { members } = await membersOf(db, signal);
+  const { enabled, users, roles } = await authOf(db, signal);
+  let leaseCount = 0;
+  for await (const _ of leasesOf(db, signal)) leaseCount += 1;
+  return {
+    storageVersion: storageVersion ?? null,
+    members: members.map(({ id, name }) => (name === '' ? id.toString(16) : name)),
+    leaseCount,
+    authEnabled: enabled,
+    users: users.map(({ name }) => name),
+    roles: roles.map(({ name }) => name),
+  };
 }
 
 /** Before anything is called damage that a later etcd writes on purpose. */

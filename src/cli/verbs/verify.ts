@@ -9,7 +9,7 @@ import type { VerifyLevel } from '../../jobs/reread.ts';
 import type { VerifiedFile } from '../../jobs/verify-file.ts';
 import { verifyCopy, type VerifyLine } from '../../jobs/verify.ts';
 import type { Store } from '../../store/types.ts';
-import { renderTable, type Column } from '../output/table.ts';
+import { printable, renderTable, type Column } from '../output/table.ts';
 import { clusterSettings, readCluster, withReadStores } from '../selection.ts';
 import type { Answer, Invocation } from '../verb.ts';
 
@@ -110,7 +110,22 @@ async function verifyPlainFile(
   const { verifyFile } = await import('../../jobs/verify-file.ts');
   const result = await verifyFile(path, await identityFor(cluster), context);
   const short = asked === 'proved' ? 1 : 0;
-  return { exitCode: result.outcome === 'failed' ? 13 : short, json: result, text: renderTable(FILE_COLUMNS, [result], output.width) };
+  const text = [renderTable(FILE_COLUMNS, [result], output.width), ...contentsText(result)].join('\n');
+  return { exitCode: result.outcome === 'failed' ? 13 : short, json: result, text };
+}
+
+/** What a cluster restored from it would have beside its keys. */
+function contentsText({ contents }: VerifiedFile): string[] {
+  if (contents === undefined) return [];
+  const { storageVersion, members, leaseCount, authEnabled, users, roles } = contents;
+  const names = (list: readonly string[]): string => (list.length === 0 ? 'none' : list.map(printable).join(', '));
+  return [
+    '',
+    `members: ${names(members)}`,
+    `leases: ${leaseCount}`,
+    `authentication: ${authEnabled ? 'on' : 'off'}; users: ${names(users)}; roles: ${names(roles)}`,
+    ...(storageVersion === null ? [] : [`storage version: ${printable(storageVersion)}`]),
+  ];
 }
 
 const COLUMNS: readonly Column<Line>[] = [
