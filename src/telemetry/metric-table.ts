@@ -168,7 +168,7 @@ export const METRICS = {
     type: 'counter',
     help: 'Jobs by verb and outcome.',
     labels: ['verb', 'outcome'],
-    values: 'verb: backup, prune, prove, copy, sweep, survey, verify; outcome: ok, failed, crashed, stalled, stopped',
+    values: 'verb: backup, prune, prove, copy, index, sweep, survey, verify; outcome: ok, failed, crashed, stalled, stopped',
   },
   etcd_warden_jobs_running: { type: 'gauge', help: 'Jobs that run now.', labels: [] },
   etcd_warden_jobs_queued: { type: 'gauge', help: 'Jobs that wait for their turn.', labels: [] },
