@@ -85,7 +85,7 @@ describe('age', () => {
     await expect(decrypt(sealed, [other])).rejects.toMatchObject({
       code: 'key-missing',
       exitCode: 12,
-      message: expect.stringContaining('none of the 1') as string,
+      message: expect.stringContaining('the configured age identity does not open') as string,
     });
     await expect(decrypt(sealed, [])).rejects.toMatchObject({ code: 'key-missing', exitCode: 12 });
     expect((await decrypt(sealed, [other, identity])).length).toBe(100_000); // the old key kept beside the new one

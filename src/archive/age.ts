@@ -92,7 +92,7 @@ export async function createHeader(recipients: readonly string[]): Promise<{ rea
 export async function openHeader(start: Buffer, identities: readonly string[]): Promise<AgeKey> {
   if (identities.length === 0) {
     throw new WardenError('key-missing', 'the object is encrypted with age, and no identity is configured', {
-      hint: 'name the file that holds the AGE-SECRET-KEY-1 line of one of its recipients',
+      hint: 'give --identity-file (encryption.identityFile in the configuration): the file with the AGE-SECRET-KEY-1 line of one of its recipients',
     });
   }
   const end = headerEnd(start);
@@ -105,10 +105,16 @@ export async function openHeader(start: Buffer, identities: readonly string[]): 
     fileKey = await decrypter.decryptHeader(start.subarray(0, end));
   } catch (error) {
     if (asError(error).message.startsWith('no identity matched')) {
-      throw new WardenError('key-missing', `none of the ${identities.length} configured age identities opens the object`, {
-        hint: 'it was encrypted to other recipients, perhaps before keys were rotated: keep old identities beside the new one',
-        cause: error,
-      });
+      throw new WardenError(
+        'key-missing',
+        identities.length === 1
+          ? 'the configured age identity does not open the object'
+          : `none of the ${identities.length} configured age identities opens the object`,
+        {
+          hint: 'it was encrypted to other recipients, perhaps before keys were rotated: keep old identities beside the new one',
+          cause: error,
+        },
+      );
     }
     throw headerDamaged(asError(error).message, error);
   }

@@ -86,9 +86,9 @@ function tableOrNothing(options: readonly Shown[]): string[] {
   return options.length === 0 ? [] : [table(options), ''];
 }
 
-/** The words of a command line as a shell takes them apart: quotes, and a comment at the end. */
+/** The words of a command line as a shell takes them apart: quotes, and a comment or another command at the end. */
 function words(line: string): string[] {
-  return [...line.replace(/\s+#.*$/, '').matchAll(/'([^']*)'|"([^"]*)"|(\S+)/g)].map(
+  return [...line.replace(/\s+[#|].*$/, '').matchAll(/'([^']*)'|"([^"]*)"|(\S+)/g)].map(
     ([, single, double, plain]) => single ?? double ?? plain ?? '',
   );
 }

@@ -122,7 +122,7 @@ export const VERBS: readonly Verb[] = [
       'Reads a backup from whichever store has it whole, compares it with its manifest, and gives it its name only then (mode 0600). `-` writes to standard output; there exit code 13 says that what was written is not whole. `etcdutl snapshot status` and `restore` take the file.\nID may be a plain file (`./snapshot.db.zst`): it is unpacked, and its trailer compared.',
     examples: [
       ['etcd-warden export latest ./snapshot.db', 'for etcdutl snapshot restore'],
-      ['etcd-warden export 20261122 -', 'to standard output, for a pipe to another machine'],
+      ['etcd-warden export latest - | ssh restore-host "cat > snapshot.db"', 'to another machine, without a file on this one'],
     ],
     options: [['--force', 'replace a file that exists']],
     shows: ['identity-file'],
@@ -184,6 +184,7 @@ export const VERBS: readonly Verb[] = [
       ['etcd-warden get 2026-11-22T10:00 /app/settings --revision 12345', 'at a revision'],
       ['etcd-warden get ./snapshot.db /registry/configmaps/default/app --raw', 'the bytes, from a plain file'],
       ['etcd-warden get latest /app/ --put-prefix --dry-run', 'what putting these keys back would change'],
+      ['etcd-warden get 2026-11-22T10:00 /app/settings --put', 'a key that was lost since goes back to the cluster'],
     ],
     options: [
       ['--revision <revision>', 'as of this revision; the newest in the backup otherwise'],

@@ -105,7 +105,11 @@ function nobodyAnswers(access: ClusterAccess, views: readonly MemberView[]): War
   // A refused login is the same sentence for every endpoint.
   const sentences = [...new Set(errors.map((error) => error.message))];
   return new WardenError(telling.code, `no member of ${access.name} can be asked: ${sentences.join('; ')}`, {
-    hint: telling.hint,
+    hint:
+      telling.hint ??
+      (telling.code === 'unreachable'
+        ? 'name the members with --endpoints (or ETCDCTL_ENDPOINTS, or `endpoints` in the configuration)'
+        : undefined),
     cause: telling,
   });
 }

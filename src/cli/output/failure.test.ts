@@ -24,6 +24,10 @@ describe('failures', () => {
       'm1 does not answer (connect ECONNREFUSED)',
     );
     expect(describeFailure(new WardenError('unreachable', 'm1: connect ECONNREFUSED', { cause })).text).toBe('m1: connect ECONNREFUSED');
+    const system = Object.assign(new Error("ENOENT: no such file or directory, statfs '/x'"), { code: 'ENOENT' });
+    expect(describeFailure(new WardenError('disk-failed', 'cannot use /x: no such folder (ENOENT)', { cause: system })).text).toBe(
+      'cannot use /x: no such folder (ENOENT)',
+    );
     expect(describeFailure(new TypeError('fetch failed', { cause })).text).toBe('fetch failed (connect ECONNREFUSED)');
   });
 

@@ -39,7 +39,10 @@ function sentence(error: Error): string {
   const own = wordsOf(error);
   if (!(error.cause instanceof Error)) return own;
   const cause = wordsOf(error.cause);
-  return own.includes(cause) ? own : `${own} (${cause})`;
+  // `ENOENT: no such file or directory, statfs '/x'` tells nothing to whoever has read "no such folder (ENOENT)".
+  const { code } = error.cause as NodeJS.ErrnoException;
+  const told = own.includes(cause) || (typeof code === 'string' && /^E[A-Z]/.test(code) && own.includes(code));
+  return told ? own : `${own} (${cause})`;
 }
 
 /** An AggregateError of a connection that failed on every address has no message of its own, only a code. */
