@@ -93,8 +93,10 @@ describe('head', () => {
       message: expect.stringContaining('no bucket meta') as string,
     });
     await expect(headOf({ meta: [] })).rejects.toThrow(/no bucket key/);
-    await expect(headOf({ key: [['hello', 'x']], meta: [] })).rejects.toThrow(/last record is not a revision: 68656c6c6f/);
-    await expect(headOf({ key: [], meta: [['scheduledCompactRev', 'x']] })).rejects.toThrow(/scheduledCompactRev is not a revision/);
+    await expect(headOf({ key: [['hello', 'x']], meta: [] })).rejects.toThrow(/the last record, of 5 bytes, is not a revision$/);
+    await expect(headOf({ key: [], meta: [['scheduledCompactRev', 'x']] })).rejects.toThrow(
+      /scheduledCompactRev, of 1 bytes, is not a revision$/,
+    );
     await expect(headOf({ key: [], meta: [['term', 'x']] })).rejects.toThrow(/term has 1 bytes/);
     await expect(headOf({ key: [], meta: [], alarm: [['x', '']] })).rejects.toThrow(/bucket alarm/);
   });

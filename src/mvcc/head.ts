@@ -59,7 +59,7 @@ async function alarmsOf(bucket: Bucket | undefined, signal?: AbortSignal): Promi
   if (bucket === undefined) return alarms;
   for await (const { key } of bucket.entries(signal)) {
     const alarm = parseAlarm(key);
-    if (alarm === undefined) throw notEtcd(`an entry of bucket alarm is none: ${key.toString('hex')}`);
+    if (alarm === undefined) throw notEtcd(`an entry of bucket alarm, of ${key.length} bytes, is none`);
     alarms.push(alarm);
   }
   return alarms;
@@ -79,7 +79,7 @@ async function integer(meta: Bucket, name: string, signal?: AbortSignal): Promis
 
 function mainOf(bytes: Buffer, what: string): bigint {
   const revision = parseRevision(bytes);
-  if (revision === undefined) throw notEtcd(`${what} is not a revision: ${bytes.toString('hex', 0, 32)}`);
+  if (revision === undefined) throw notEtcd(`${what}, of ${bytes.length} bytes, is not a revision`);
   return revision.main;
 }
 

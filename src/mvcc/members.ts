@@ -67,6 +67,6 @@ function exactly(_key: string, value: unknown, context?: { readonly source?: str
 
 function idOf(key: Buffer): bigint {
   const text = key.toString('latin1');
-  if (!/^[0-9a-f]{1,16}$/.test(text)) throw notEtcd(`the id of a member is no number in hex: ${key.toString('hex', 0, 32)}`);
+  if (!/^[0-9a-f]{1,16}$/.test(text)) throw notEtcd(`the id of a member, of ${key.length} bytes, is no number in hex`);
   return BigInt(`0x${text}`);
 }

@@ -16,7 +16,7 @@ export async function recordsOf(db: Bolt, signal?: AbortSignal): Promise<RecordS
         // A file in memory never looks at the signal, and a pass over 8 GiB must end all the same.
         signal?.throwIfAborted();
         for (const { key, isBucket } of batch)
-          if (isBucket || !isRevision(key)) throw notEtcd(`a key of the records is not a revision: ${key.toString('hex', 0, 32)}`);
+          if (isBucket || !isRevision(key)) throw notEtcd(`a key of the records, of ${key.length} bytes, is not a revision`);
         yield batch;
       }
     },
