@@ -10,7 +10,7 @@ import { diskError } from '../archive/disk-errors.ts';
 import { openSealed, type OpenArchive } from '../archive/open.ts';
 import { createScratch } from '../archive/scratch.ts';
 import { createSealer, type SealedFigures } from '../archive/sealer.ts';
-import { createSweeper } from '../archive/young-garbage.ts';
+import { collectAll, createSweeper } from '../archive/young-garbage.ts';
 import { openBolt } from '../boltdb/bolt.ts';
 import type { RandomAccess } from '../boltdb/random-access.ts';
 import { readCatalog } from '../catalog/read.ts';
@@ -20,7 +20,7 @@ import { IMPORTED_LINEAGE, newId } from '../format/ids.ts';
 import { dataKey } from '../format/keys.ts';
 import { tidyText } from '../format/manifest.ts';
 import { MANIFEST_SCHEMA, type Manifest } from '../format/types.ts';
-import type { Examined } from '../mvcc/examination/types.ts';
+import type { Examination, Examined } from '../mvcc/examination/types.ts';
 import { readHead } from '../mvcc/head.ts';
 import { requireKnownSchema } from '../mvcc/schema.ts';
 import { membersOf } from '../mvcc/members.ts';
@@ -95,13 +95,13 @@ export async function importSnapshot(
     const folder = await spoolFolder(destinations.ready, config.stateDir);
     await checkSpool(folder, neededBytes(file.size, undefined));
     const { createExamination } = await import('../mvcc/examination/examination.ts');
-    const examination = await createExamination({ scratch, seed: randomInt(2 ** 32) });
+    let examination: Examination | undefined = await createExamination({ scratch, seed: randomInt(2 ** 32) });
     const sealer = await createSealer({
       spoolPath: join(folder, temporaryName()),
       maxPlainBytes: file.size,
       recipients: request.recipients,
       signal,
-      onPlain: (block) => examination.write(block),
+      onPlain: (block) => examination?.write(block),
     });
     let opened: OpenArchive | undefined;
     try {
@@ -112,7 +112,7 @@ export async function importSnapshot(
       progress({ step: 'check', message: `looking through ${path}` });
       // Open until the end: a local store makes the spool its own object, under another name.
       opened = await openSealed(sealer.sealed());
-      const examined = await examination.finish(opened, signal);
+      let examined: Examined | undefined = await examination.finish(opened, signal);
       const { members } = await membersOf(await openBolt(opened, signal), signal);
       const databaseSha256 = plain.databaseSha256.toString('hex');
       const before = importedBefore(catalog, databaseSha256, destinations.ready);
@@ -131,14 +131,19 @@ export async function importSnapshot(
         modified: mtime,
         totalMs: performance.now() - started,
       });
+      const { keyCount } = examined;
       const results = destinations.results(await publish(manifest, sealer.spool, destinations.ready, context));
       const holding = stores.filter(({ name }) => results.some(({ store, outcome }) => store === name && outcome === 'stored'));
+      // Nobody asks for a hash of it, and the sort of the index needs the room.
+      await examination.close();
+      examination = examined = undefined;
+      collectAll();
       await addIndex(manifest, opened, holding, request, context);
       const outcome = results.every((result) => result.outcome === 'stored') ? 'imported' : 'partial';
       logger.info({ id: manifest.id, file: path, revision: manifest.revision, outcome }, 'snapshot imported');
-      return { ...lineOf(path, manifest), keyCount: examined.keyCount, outcome, stores: results };
+      return { ...lineOf(path, manifest), keyCount, outcome, stores: results };
     } finally {
-      await examination.close();
+      await examination?.close();
       await opened?.close();
       await sealer.abort();
     }

@@ -173,9 +173,12 @@ async function writeConfig(folder: string, cluster: Cluster, gateway: Gateway | 
 
 /** The daemon's log, in plain words. What is not worth a word is left out. */
 function narrate(daemon: DaemonProcess): void {
+  const warned = new Set<string>();
   daemon.onLine((line: LogLine) => {
     const text = inWords(line);
-    if (text !== undefined) say(text);
+    // The member that is down is met again and again.
+    const again = line.level !== 'info' && text !== undefined && (warned.has(text) || !warned.add(text));
+    if (text !== undefined && !again) say(text);
   });
 }
 

@@ -38,7 +38,7 @@ function inTheStream(act: () => void): { progress: (event: ProgressEvent) => voi
   };
 }
 
-/** Everything that stands in the store: `main/ID.db.zst`, `main/ID.rREV.json`, and what lies in its temporary folder. */
+/** Everything that stands in the store: `main/ID.db.zst`, `main/ID.index.zst`, `main/ID.rREV.json`, and what lies in its temporary folder. */
 function stored(subject: Product): string[] {
   return existsSync(subject.disk)
     ? readdirSync(subject.disk, { recursive: true })
@@ -49,7 +49,7 @@ function stored(subject: Product): string[] {
 }
 
 function expectOnly(subject: Product, { id, revision }: Published): void {
-  expect(stored(subject)).toEqual([`main/${id}.db.zst`, `main/${id}.r${revision}.json`]);
+  expect(stored(subject)).toEqual([`main/${id}.db.zst`, `main/${id}.index.zst`, `main/${id}.r${revision}.json`]);
 }
 
 /** As the manifest has them, but for what depends on the machine: whichever etcd lies on the same disk. */
