@@ -8,7 +8,7 @@ export interface Run {
   readonly seconds: number;
   /** User and system time. */
   readonly cpuSeconds: number;
-  /** VmHWM: the most memory that was resident at one time. */
+  /** VmHWM: the most memory that was resident at one time, in the process or in one that it has started. */
   readonly peakRssMiB: number;
   readonly stdout: string;
 }
@@ -32,13 +32,18 @@ export async function measure(command: string, args: readonly string[], env: Rea
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
   let usage = { cpuSeconds: 0, peakRssMiB: 0 };
-  const timer = setInterval(() => (usage = processUsage(child.pid ?? 0) ?? usage), SAMPLE_MS);
+  let peakOfJobs = 0;
+  const timer = setInterval(() => {
+    const { pid = 0 } = child;
+    usage = processUsage(pid) ?? usage;
+    peakOfJobs = Math.max(peakOfJobs, ...childrenOf(pid).map((job) => processUsage(job)?.peakRssMiB ?? 0));
+  }, SAMPLE_MS);
   let ended = 0;
   child.once('exit', () => (ended = performance.now()));
   const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
   clearInterval(timer);
   if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code ?? signal}:\n${stdout}${stderr}`);
-  return { seconds: (ended - started) / 1000, ...usage, stdout };
+  return { seconds: (ended - started) / 1000, cpuSeconds: usage.cpuSeconds, peakRssMiB: Math.max(usage.peakRssMiB, peakOfJobs), stdout };
 }
 
 /** Undefined when the process is gone. */
@@ -57,11 +62,15 @@ export function processUsage(pid: number): { cpuSeconds: number; peakRssMiB: num
   }
 }
 
-/** The processes that the process has started, directly. */
+/** The processes that the process has started, directly; none when it is gone. */
 export function childrenOf(pid: number): number[] {
-  return readdirSync(`/proc/${pid}/task`).flatMap((task) =>
-    readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
-  );
+  try {
+    return readdirSync(`/proc/${pid}/task`).flatMap((task) =>
+      readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
+    );
+  } catch {
+    return [];
+  }
 }
 
 /** Everything that was written before is on the disk: no run pays for the one before. */
