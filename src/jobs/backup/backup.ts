@@ -189,6 +189,7 @@ class BackupRun {
           onTotal: (bytes) => checkSpool(folder, neededBytes(bytes, lastSizes(belonging))),
           judge: (head, candidate) => this.#checkRevision(head, candidate, view, belonging),
           onHead: (head) => proof.begin(head),
+          settled: () => proof.settled(),
           warn: (code, message) => this.#warn(code, message),
         },
         context,

@@ -22,6 +22,8 @@ export interface StreamPlan extends Pick<AttemptOptions, 'key' | 'spoolFolder' |
   readonly judge: (head: Head, candidate: Candidate) => void;
   /** Called when the true revision of a file is known and accepted, and the rest of it is still looked through; for each member that gets so far. */
   readonly onHead: (head: Head) => void;
+  /** Waited for before the next member is asked: whoever `onHead` has set to hashing may be that one, and must not stream at the same time. */
+  readonly settled: () => Promise<void>;
   readonly warn: (code: string, message: string) => void;
 }
 
@@ -43,6 +45,7 @@ export async function streamFromMembers(
       if (!(error instanceof StreamFailed)) throw error;
       failures.push({ endpoint: status.endpoint, error: error.cause });
       plan.warn('member-failed', `${status.name || status.endpoint} failed during the stream: ${error.message}`);
+      await plan.settled();
     }
   }
   const last = failures.at(-1);

@@ -41,6 +41,23 @@ test('a storage version that is none cannot be judged, and costs the proof alone
   expect(await verdictOn('latest')).toMatchObject({ unproved: { code: 'not-etcd' } });
 });
 
+test('whoever hashes for a file that was given up is waited for, and a failure of that is heard later', async () => {
+  const context = { signal: new AbortController().signal, logger: silentLogger, progress: () => {} };
+  const asked = Promise.withResolvers<void>();
+  const view = {
+    get members(): never {
+      asked.resolve();
+      throw new Error('no view');
+    },
+  };
+  const proof = new BackupProof({ cluster: { proof: { enabled: true } }, context, view } as unknown as ProofSetting);
+  await proof.settled();
+  proof.begin(head);
+  await proof.settled();
+  await asked.promise;
+  proof.close();
+});
+
 test('proofs that are switched off are not asked for, whatever wrote the file', async () => {
   for (const version of ['3.7.0', '3.8.0'])
     expect(await verdictOn(version, false)).toMatchObject({ unproved: { code: 'disabled' }, warnings: [] });

@@ -64,6 +64,11 @@ export class BackupProof {
     this.#asking.catch(() => {}); // heard in `finish`, or the run fails for another reason first
   }
 
+  /** When nobody is asked any more, whatever came of it. */
+  async settled(): Promise<void> {
+    await this.#asking?.catch(() => {}); // heard in `finish`, as above
+  }
+
   /** @throws only when the caller gave up */
   async finish(attempt: Pick<AttemptResult, 'head' | 'examined' | 'file'>): Promise<BackupVerdict> {
     const { cluster, context, access, view, folder, coordination } = this.#setting;
