@@ -43,6 +43,19 @@ describe('the sweep', () => {
     expect((await sweep(store)).removed).toEqual([]);
   });
 
+  test('a key index that is all that is left goes, one beside its backup stays, and so does one that was just built', async () => {
+    const store = memoryStore('local');
+    const indexOf = (data: string): string => data.replace('.db.', '.index.');
+    const put = (key: string, time: string): string => (store.objects.set(key, { body: Buffer.from('x'), modified: new Date(time) }), key);
+    const leftover = seedLeftover(store, OLD);
+    store.objects.delete(leftover);
+    const orphan = put(indexOf(leftover), OLD);
+    const young = put(indexOf(leftover).replace(/\d{9}Z/, '080000001Z'), YOUNG);
+    const own = put(indexOf(keyOfData(seedBackup([store], { time: LATER }))), LATER);
+    expect((await sweep(store)).removed).toEqual([orphan]);
+    for (const key of [young, own]) expect(store.objects.has(key)).toBe(true);
+  });
+
   test('leaves alone what is younger than the grace period, by its name or by its time', async () => {
     const store = memoryStore('local');
     seedBackup([store], { time: '2026-11-23T23:00:00.000Z' });
