@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { seedAcceptance, seedBackup, seedCheck } from '../../test/support/backups.ts';
 import { LINEAGE_TWO } from '../../test/support/manifests.ts';
 import type { MemoryStore } from '../../test/support/memory-store.ts';
@@ -35,6 +35,33 @@ function seeded(seed: (stores: readonly MemoryStore[]) => void): string {
 
 const at = (hour: number): string => `2026-11-20T${String(hour).padStart(2, '0')}:00:00.000Z`;
 
+test('what a verb says in the middle of its work does not stand behind the live line', async () => {
+  const output = recordedOutput({ live: true });
+  vi.useFakeTimers();
+  const load = vi
+    .spyOn(
+      VERBS.find(({ name }) => name === 'list')!,
+      'load',
+    )
+    .mockResolvedValue({
+      run: ({ context, output: own }) => {
+        context.progress({ step: 'compare', message: 'comparing' });
+        vi.advanceTimersByTime(1500);
+        expect(output.drawn.at(-1)).toBe('comparing');
+        own.err('a table');
+        expect(output.drawn.at(-1)).toBe('');
+        return Promise.resolve({ exitCode: 0, json: undefined, text: '' });
+      },
+    });
+  try {
+    expect(await runCli(['list', '--from', folder], { env: {}, output })).toBe(0);
+    expect(output.said).toEqual(['a table']);
+  } finally {
+    load.mockRestore();
+    vi.useRealTimers();
+  }
+});
+
 describe('words that are not understood', () => {
   test.each([
     ['a verb that does not exist', ['bogus'], "unknown command 'bogus'", 'etcd-warden --help'],
@@ -49,6 +76,12 @@ describe('words that are not understood', () => {
     ['a missing argument', ['show'], "missing required argument 'id'", 'etcd-warden show --help'],
     ['one argument too many', ['status', 'x'], 'too many arguments', 'etcd-warden status --help'],
     ['a choice that there is not', ['config', 'chek'], 'Allowed choices are check, print, docs', 'etcd-warden config --help'],
+    [
+      'an index of a plain file',
+      ['verify', './x.db', '--repair-index'],
+      '--repair-index does not go with a file',
+      'etcd-warden verify ./x.db',
+    ],
     ['an option without its value', ['list', '--from'], "option '--from <store>' argument missing", 'etcd-warden list --help'],
     ['two choices that exclude each other', ['verify', '--all', '--latest', '--from', '/x'], 'exclude each other', 'the newest backup'],
     [

@@ -171,7 +171,7 @@ async function runVerb(
       options,
       loaded,
       // On a terminal the live line stands where the next piece of an answer goes.
-      output: { ...output, write: (piece) => (progress.pause(), output.write(piece)) },
+      output: { ...output, write: (piece) => (progress.pause(), output.write(piece)), err: (text) => (progress.pause(), output.err(text)) },
       json,
       ask:
         person === undefined

@@ -40,8 +40,8 @@ function sentence(error: Error): string {
   if (!(error.cause instanceof Error)) return own;
   const cause = wordsOf(error.cause);
   // `ENOENT: no such file or directory, statfs '/x'` tells nothing to whoever has read "no such folder (ENOENT)".
-  const { code } = error.cause as NodeJS.ErrnoException;
-  const told = own.includes(cause) || (typeof code === 'string' && /^E[A-Z]/.test(code) && own.includes(code));
+  const [code] = /\bE[A-Z]{4,}\b/.exec(cause) ?? [];
+  const told = own.includes(cause) || (code !== undefined && own.includes(code));
   return told ? own : `${own} (${cause})`;
 }
 

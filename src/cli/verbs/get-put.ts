@@ -112,7 +112,8 @@ async function planned(
       if (before === undefined) return next;
       return before === next ? `${next} (differs where it is not shown)` : `${before} -> ${next}`;
     },
-    onProgress: (compared) => context.progress({ step: 'compare', message: `compared ${compared} keys with the live cluster` }),
+    onProgress: (compared) =>
+      context.progress({ step: 'compare', message: `compared ${compared} key${compared === 1 ? '' : 's'} with the live cluster` }),
     signal: context.signal,
   });
   if (plan.changes.length + plan.same > 0) return plan;

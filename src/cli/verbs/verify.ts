@@ -103,15 +103,26 @@ async function verifyPlainFile(
   { loaded, options, context, output }: Invocation,
   asked: VerifyLevel | undefined,
 ): Promise<Answer> {
-  if (options['store'] !== undefined)
-    throw new WardenError('usage', '--store does not go with a file', { hint: `etcd-warden verify ${path}` });
+  for (const [name, given] of [
+    ['--store', options['store']],
+    ['--repair-index', options['repairIndex']],
+  ]) {
+    if (given !== undefined)
+      throw new WardenError('usage', `${String(name)} does not go with a file`, { hint: `etcd-warden verify ${path}` });
+  }
   const [settings] = Object.values(loaded.config.clusters);
   const cluster = loaded.selected.cluster === undefined ? settings : loaded.config.clusters[loaded.selected.cluster];
   const { verifyFile } = await import('../../jobs/verify-file.ts');
-  const result = await verifyFile(path, await identityFor(cluster), context);
+  const found = await verifyFile(path, await identityFor(cluster), context);
   const short = asked === 'proved' ? 1 : 0;
+  const result = short === 0 || found.outcome === 'failed' ? found : withoutProof(found);
   const text = [renderTable(FILE_COLUMNS, [result], output.width), ...contentsText(result)].join('\n');
   return { exitCode: result.outcome === 'failed' ? 13 : short, json: result, text };
+}
+
+function withoutProof(found: VerifiedFile): VerifiedFile {
+  const reason = "no level above content: with a file no member's hash is recorded to compare with";
+  return { ...found, reason: [found.reason, reason].filter((part) => part !== undefined).join('; '), code: 'unproved' };
 }
 
 /** What a cluster restored from it would have beside its keys. */

@@ -73,6 +73,10 @@ describe.each(ETCD_MINORS)('etcd %s', (minor) => {
     await utility(minor, 'restore', file, '--data-dir', join(folder, 'restored'));
     expect(existsSync(join(folder, 'restored', 'member', 'snap', 'db'))).toBe(true);
     expect((await warden('verify', file)).stdout).toMatch(/ content +ok /);
+    expect(await warden('verify', file, '--level', 'proved')).toMatchObject({
+      code: 1,
+      stdout: expect.stringContaining('no level above content') as string,
+    });
   });
 
   test('gives what is imported: its keys are counted, nobody has proved it, and it comes out as it went in', async () => {
