@@ -48,6 +48,12 @@ function manifests(cluster = 'default', from = store): Manifest[] {
     .map((name) => JSON.parse(readFileSync(join(from, cluster, name), 'utf8')) as Manifest);
 }
 
+function flipped(bytes: Buffer, at: number): Buffer {
+  const copy = Buffer.from(bytes);
+  copy[at]! ^= 1;
+  return copy;
+}
+
 interface Imported {
   readonly results: readonly { readonly outcome: string; readonly id: string; readonly time: string; readonly keyCount: number }[];
 }
@@ -240,7 +246,8 @@ describe('with one cluster', () => {
         'snapshot-hash-mismatch',
         /its trailer says/,
       ],
-      ['flipped', (bytes) => Buffer.from(bytes).fill(bytes[9_000]! ^ 1, 9_000, 9_001), 'snapshot-hash-mismatch', /its trailer says/],
+      // In the middle of a value, where neither a page nor a record tells: the layout of the file is another one in each run.
+      ['flipped', (bytes) => flipped(bytes, bytes.lastIndexOf('/fill/00000030') + 1_000), 'snapshot-hash-mismatch', /its trailer says/],
       ['cut', (bytes) => bytes.subarray(0, 70_000), 'bolt-damaged', /the file has 70000 bytes/],
       ['longer', (bytes) => Buffer.concat([bytes, Buffer.from('x')]), 'snapshot-wrong-length', /neither a snapshot/],
       ['text', () => Buffer.from('not a database, whatever its name says'), 'not-bolt', /not a snapshot of etcd/],
