@@ -96,6 +96,7 @@ export async function attemptBackup(options: AttemptOptions): Promise<AttemptRes
   let examination: Examination | undefined = await createExamination({
     scratch: createScratch(options.spoolFolder, { encrypted: options.recipients.length > 0 }),
     seed: randomInt(2 ** 32),
+    relieve: collectAll,
   });
   const sealer = await createSealer({
     spoolPath: join(options.spoolFolder, options.spoolName),

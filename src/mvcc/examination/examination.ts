@@ -25,13 +25,15 @@ export interface ExaminationOptions {
   readonly scratch: Scratch;
   /** Of the digests of keys; 32 bits, best random: another one is a second opinion. */
   readonly seed?: number | undefined;
+  /** Called now and then during a long walk: the time to give back the memory of what is dead. */
+  readonly relieve?: (() => void) | undefined;
   /** For tests: bytes of what is kept of records that stay in memory, and EAGER_RECORDS. */
   readonly heldBytes?: number | undefined;
   readonly eagerRecords?: number | undefined;
 }
 
 export function createExamination(options: ExaminationOptions): Promise<Examination> {
-  const { scratch, seed = 0, eagerRecords = EAGER_RECORDS } = options;
+  const { scratch, seed = 0, eagerRecords = EAGER_RECORDS, relieve } = options;
   const records = new Records(scratch, options.heldBytes);
   const reader = new LeafReader(seed);
   const scan = new Scan(records, reader);
@@ -39,7 +41,7 @@ export function createExamination(options: ExaminationOptions): Promise<Examinat
     write: (bytes) => scan.write(bytes),
     async finish(file, signal) {
       try {
-        return await new Finish(scan, reader, { scratch, seed, eagerRecords, signal }).run(withBranches(file, scan));
+        return await new Finish(scan, reader, { scratch, seed, eagerRecords, relieve, signal }).run(withBranches(file, scan));
       } finally {
         scan.end();
       }
@@ -52,6 +54,7 @@ interface FinishOptions {
   readonly scratch: Scratch;
   readonly seed: number;
   readonly eagerRecords: number;
+  readonly relieve: (() => void) | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -72,7 +75,8 @@ class Finish {
     const { signal } = this.#options;
     const db = await openBolt(file, signal);
     const head = await readHead(db, signal);
-    this.#order = await leavesInOrder(db, this.#scan, this.#reader, signal);
+    this.#order = await leavesInOrder(db, this.#scan, this.#reader, this.#options);
+    this.#options.relieve?.();
     if (head.revision > BigInt(Number.MAX_SAFE_INTEGER)) return await examineByWalk(db, head, this.#options);
     await this.#scan.records.settle();
     const [floor, compactRevision] = [Number(head.compactionFinished), Number(head.compactRevision)];
