@@ -37,6 +37,17 @@ export class ByteQueue {
     return taken;
   }
 
+  /** Drops the first bytes, which must be there. */
+  skip(length: number): void {
+    this.#start += length;
+  }
+
+  /** Lets the rest pass by: whoever sums the bytes up does that at their end. */
+  async drain(): Promise<void> {
+    this.#start = this.#end = 0;
+    while (!this.#ended) this.#ended = (await this.#source.next()).done === true;
+  }
+
   /** Ends the stream underneath, which may hold a socket. */
   async close(): Promise<void> {
     await this.#source.return?.();
@@ -45,6 +56,7 @@ export class ByteQueue {
   #append(chunk: Buffer): void {
     if (this.#end + chunk.length > this.#buffer.length) {
       const needed = this.length + chunk.length;
+      // Moving to the front must stay rare: only into what is at least half empty then.
       const roomy = needed > this.#buffer.length / 2 ? Buffer.allocUnsafeSlow(Math.max(2 ** 16, 2 * needed)) : this.#buffer;
       this.#buffer.copy(roomy, 0, this.#start, this.#end);
       this.#end -= this.#start;

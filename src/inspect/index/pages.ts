@@ -6,6 +6,7 @@
  * Free pages hold whatever was there before: nothing in them may stop the pass, and the run of pages that one claims may overlap pages in use. So
  * each page is looked at on its own, wherever the one before it says that it ends.
  */
+import { ByteQueue } from '../../archive/byte-queue.ts';
 import type { Meta } from '../../boltdb/meta.ts';
 import { damaged } from '../../boltdb/errors.ts';
 import {
@@ -23,7 +24,6 @@ import type { RandomAccess } from '../../boltdb/random-access.ts';
 import { readPage, type Tree } from '../../boltdb/tree.ts';
 import type { Scratch } from '../../mvcc/scratch.ts';
 import { Branches } from './branches.ts';
-import { PageWindow } from './page-window.ts';
 import { noFields, readFields, type RecordFields } from './record.ts';
 import type { ItemPlace } from './run.ts';
 
@@ -69,7 +69,7 @@ export interface PagesInTree {
 export async function scanPages(stream: AsyncIterable<Buffer>, root: number, options: PageScanOptions): Promise<PagesInTree> {
   const { meta, signal } = options;
   const scan = new PageScan(options);
-  const window = new PageWindow(stream);
+  const window = new ByteQueue(stream);
   try {
     const pages = Number(meta.highWater);
     for (let id = 0; id < pages; id += 1) {
@@ -115,7 +115,7 @@ class PageScan {
   }
 
   /** Looks at the page at the beginning of the window. */
-  look(window: PageWindow, id: number): undefined | Promise<void> {
+  look(window: ByteQueue, id: number): undefined | Promise<void> {
     const { order } = this.#options.meta;
     const head = window.peek(HEADER_LENGTH);
     if (order.id(head, 0) !== id) return undefined;
@@ -127,7 +127,7 @@ class PageScan {
     return window.fill(needed).then((there) => (there ? this.#lookAtLeaf(window, id, needed) : undefined));
   }
 
-  #takeBranch(window: PageWindow, id: number, needed: number): undefined | Promise<void> {
+  #takeBranch(window: ByteQueue, id: number, needed: number): undefined | Promise<void> {
     const { order, pageSize } = this.#options.meta;
     // bbolt splits a branch that is larger than a page unless it has four children or less, and keys of records are short (node.go, `splitTwo`).
     if (needed > pageSize) return undefined;
@@ -140,7 +140,7 @@ class PageScan {
     });
   }
 
-  #lookAtLeaf(window: PageWindow, id: number, table: number): undefined | Promise<void> {
+  #lookAtLeaf(window: ByteQueue, id: number, table: number): undefined | Promise<void> {
     const { order, pageSize } = this.#options.meta;
     const bytes = window.peek(table);
     const runLength = (order.u32(bytes, 12) + 1) * pageSize;
