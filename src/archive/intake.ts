@@ -8,7 +8,8 @@
 import { asError, WardenError } from '../errors.ts';
 import type { Sealer } from './sealer.ts';
 
-const TRAILER_LENGTH = 32;
+/** SHA-256 of the database, which closes what `etcdctl snapshot save` writes. */
+export const TRAILER_LENGTH = 32;
 
 /** bbolt's smallest page. etcdctl and etcdutl tell a file with a trailer from one without by size % 512. */
 const SMALLEST_PAGE = 512;

@@ -10,6 +10,7 @@ import { createHeader, type AgeKey } from './age.ts';
 import { createPayloadSealer, payloadStoredLength, type PayloadSealer } from './age-payload.ts';
 import { createFrameCompressor, DEFAULT_LEVEL, FRAME_BOUND, FRAME_LENGTH, type FrameCompressor } from './frames.ts';
 import { encodeSeekTable, type Frame } from './seek-table.ts';
+import { release } from './young-garbage.ts';
 import { createSpool, type Spool, type SpoolFigures } from './spool.ts';
 
 /** Blocks of plain bytes between the network and the disk: what the stream may run ahead of compression and disk. */
@@ -235,6 +236,7 @@ class BlockSealer implements Sealer {
     if (this.#payload === undefined) return this.spool.append([stored]);
     const chunks = this.#payload.seal(stored);
     await this.spool.append(chunks);
+    // OpenSSL's output comes in a new ArrayBuffer for each chunk of 64 KiB: left to the collector they add up to 60 MiB before it looks.
     chunks.forEach(release);
   }
 
@@ -263,14 +265,6 @@ class BlockSealer implements Sealer {
     this.#compressor.close();
     this.#free.length = 0;
   }
-}
-
-/**
- * Gives back a buffer's memory now. OpenSSL's output comes in a new ArrayBuffer for each chunk of 64 KiB; left to the collector they add
- * up to 60 MiB before it looks.
- */
-function release(buffer: Buffer): void {
-  if (buffer.buffer instanceof ArrayBuffer && buffer.length === buffer.buffer.byteLength) buffer.buffer.transfer(0);
 }
 
 /** The longest that so many plain bytes can become. */

@@ -1,7 +1,7 @@
 /** A snapshot from its beginning to its end, in bounded memory: what a compressed one holds is decoded as a stream, not frame by frame through a cache. */
 import { createReadStream } from 'node:fs';
 import { decodeBytes, decodeStream } from '../archive/decode.ts';
-import { createSweeper } from '../archive/young-garbage.ts';
+import { createSweeper, release } from '../archive/young-garbage.ts';
 import { dataKey } from '../format/keys.ts';
 import type { OpenedSnapshot } from './types.ts';
 
@@ -34,6 +34,7 @@ export async function* wholeSnapshot(snapshot: OpenedSnapshot, options: WholeOpt
     const bytes = await snapshot.file.read(at, Math.min(STEP, snapshot.file.size - at), options.signal);
     yield bytes;
     swept(STEP);
+    // Reads of a plain file answer in buffers of their own.
     if (!snapshot.file.compressed) release(bytes);
   }
 }
@@ -41,9 +42,4 @@ export async function* wholeSnapshot(snapshot: OpenedSnapshot, options: WholeOpt
 function decoded({ backup, store, name }: OpenedSnapshot, options: WholeOptions): AsyncIterable<Buffer> {
   if (backup === undefined || store === undefined) return decodeBytes(createReadStream(name, { signal: options.signal }), name, options);
   return decodeStream(store, dataKey(backup.cluster, backup.id, backup.manifest.stored.encryption), options);
-}
-
-/** Reads of a plain file answer in buffers of their own, which the collector would find late. */
-function release(bytes: Buffer): void {
-  if (bytes.buffer instanceof ArrayBuffer && bytes.length === bytes.buffer.byteLength) bytes.buffer.transfer(0);
 }

@@ -1,13 +1,11 @@
 /** A plain snapshot read once from its beginning to its end: length and trailer are judged on the way, and whoever wants the bytes gets them. */
 import { createHash } from 'node:crypto';
-import { createSweeper } from '../archive/young-garbage.ts';
+import { TRAILER_LENGTH } from '../archive/intake.ts';
+import { createSweeper, release } from '../archive/young-garbage.ts';
 import { openBolt } from '../boltdb/bolt.ts';
 import type { RandomAccess } from '../boltdb/random-access.ts';
 import { WardenError } from '../errors.ts';
 import type { JobContext } from './types.ts';
-
-/** SHA-256 of the database, which closes what `etcdctl snapshot save` writes. */
-export const TRAILER_LENGTH = 32;
 
 /** By what etcd's own tools tell a file with a trailer from one without: pages are multiples of it. */
 const SMALLEST_PAGE = 512;
@@ -68,11 +66,6 @@ export async function passOver(
     }
   }
   return { databaseBytes: length, databaseSha256, trailer };
-}
-
-/** Its memory goes back now: left to the collector, a gigabyte of such buffers is a hundred megabytes at the peak. */
-function release({ buffer, length }: Buffer): void {
-  if (buffer instanceof ArrayBuffer && buffer.byteLength === length) buffer.transfer(0);
 }
 
 /** A file that is torn, or two files in one, has a length that no tool of etcd writes. */

@@ -4,7 +4,7 @@
  */
 import { randomInt } from 'node:crypto';
 import { join } from 'node:path';
-import { takeSnapshot, type Intake } from '../../archive/intake.ts';
+import { takeSnapshot, TRAILER_LENGTH, type Intake } from '../../archive/intake.ts';
 import { createSealer, type SealedFigures, type Sealer } from '../../archive/sealer.ts';
 import { collectAll } from '../../archive/young-garbage.ts';
 import { openSealed, type OpenArchive } from '../../archive/open.ts';
@@ -21,8 +21,6 @@ import type { Logger } from '../../telemetry/logger.ts';
 import type { ProgressEvent, StoreResult } from '../types.ts';
 
 const PROGRESS_INTERVAL_MS = 100;
-/** SHA-256 of the database, which closes every snapshot. */
-const TRAILER_LENGTH = 32;
 
 export interface AttemptOptions {
   readonly client: MemberClient;
