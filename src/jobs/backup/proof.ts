@@ -12,11 +12,11 @@ import type { Head } from '../../mvcc/head.ts';
 import { askByPlan, type Asked } from '../proof/ask.ts';
 import { proofHistory } from '../proof/history.ts';
 import { examinedHash } from '../proof/local.ts';
-import { labelOf, planProof, type ProofPlan } from '../proof/policy.ts';
+import { planNow } from '../proof/plan-now.ts';
+import { labelOf, type ProofPlan } from '../proof/policy.ts';
 import { unprovableSchema } from '../proof/schema.ts';
-import { freshStatuses, votersOf } from '../proof/statuses.ts';
+import { votersOf } from '../proof/statuses.ts';
 import { judge, type Verdict } from '../proof/verdict.ts';
-import { windowAt } from '../proof/window.ts';
 import type { BackupResult, JobContext } from '../types.ts';
 import type { AttemptResult } from './attempt.ts';
 
@@ -126,20 +126,9 @@ export class BackupProof {
   }
 
   async #ask(head: Head, before: Promise<Asking> | undefined): Promise<Asking> {
-    const { cluster, access, view, catalog, lineage, context } = this.#setting;
+    const { cluster, access, context } = this.#setting;
     const frozen = (await before)?.asked.ended === true;
-    const statuses = await freshStatuses(access, view, context.signal);
-    const { proofs, sinceMs, disagreement } = proofHistory(catalog, lineage);
-    const nowMs = context.now().getTime();
-    const plan = planProof({
-      statuses,
-      history: proofs,
-      sinceMs,
-      doubted: disagreement?.members ?? [],
-      config: cluster.proof,
-      nowMs,
-      inWindow: windowAt(cluster.proof.window, nowMs).open,
-    });
+    const plan = await planNow(this.#setting);
     if (plan.kind === 'refused' || frozen) {
       const asked = frozen ? ((await before)?.asked ?? NOTHING) : NOTHING;
       return { plan, asked: { ...asked, answers: [] } };

@@ -23,12 +23,12 @@ import { examineCopy } from '../reread.ts';
 import { scratchFolder } from '../scratch-folder.ts';
 import type { JobContext, ProveResult } from '../types.ts';
 import { askByPlan, type Asked } from './ask.ts';
-import { proofHistory, provable } from './history.ts';
+import { provable } from './history.ts';
 import { examinedHash } from './local.ts';
-import { planProof, type ProofPlan } from './policy.ts';
-import { freshStatuses, votersOf } from './statuses.ts';
+import { planNow } from './plan-now.ts';
+import type { ProofPlan } from './policy.ts';
+import { votersOf } from './statuses.ts';
 import { judge, type Verdict } from './verdict.ts';
-import { windowAt } from './window.ts';
 
 /** Asks for what is missing. Holds the cluster's lock: no snapshot and no defragmentation meanwhile. @throws WardenError `locked`, and when no member answers */
 export async function proveCluster(stores: readonly Store[], cluster: ClusterConfig, context: JobContext): Promise<ProveResult> {
@@ -106,19 +106,9 @@ async function proveBackup(backup: Backup, run: Run): Promise<Line> {
 }
 
 async function ask(revision: bigint, run: Run): Promise<{ readonly plan: ProofPlan; readonly asked: Asked }> {
-  const { cluster, catalog, view, lineage, context } = run;
+  const { cluster, context } = run;
   const access = accessOf(cluster);
-  const { proofs, sinceMs, disagreement } = proofHistory(catalog, lineage);
-  const nowMs = context.now().getTime();
-  const plan = planProof({
-    statuses: await freshStatuses(access, view, context.signal),
-    history: proofs,
-    sinceMs,
-    doubted: disagreement?.members ?? [],
-    config: cluster.proof,
-    nowMs,
-    inWindow: windowAt(cluster.proof.window, nowMs).open,
-  });
+  const plan = await planNow({ ...run, access });
   if (plan.kind === 'refused') return { plan, asked: { answers: [], failures: [], ended: false } };
   return { plan, asked: await askByPlan(plan, revision, { access, timeoutMs: cluster.proof.timeoutMs, context }) };
 }
