@@ -1,4 +1,5 @@
 /** The entries of one cluster to its part of the configuration, and the checks that need more than one option. */
+import { buildMaintenance } from './build-maintenance.ts';
 import { checkCron, runGaps } from './cron.ts';
 import { getter, isLoopback, readable, setDefault, together, type BuildContext, type Entries } from './entries.ts';
 import { didYouMean } from './formats.ts';
@@ -55,6 +56,7 @@ export function buildCluster(name: string, entries: Entries, context: BuildConte
     backup: buildBackup(entries, context),
     index: { enabled: get<boolean>('index.enabled') ?? true },
     proof: buildProof(entries),
+    maintenance: buildMaintenance(entries, tls, context),
     verify: buildVerify(entries),
     encryption: {
       recipients: get<readonly string[]>('encryption.recipients') ?? [],

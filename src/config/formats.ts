@@ -4,6 +4,7 @@ import { checkBucket, NAME, NAME_EXPECTED, normalizePrefix } from './address.ts'
 import { checkCron, isTimeZone } from './cron.ts';
 import type { FormatName, Option } from './option.ts';
 import { isRecipient } from './recipient.ts';
+import { parseHistory, printHistory, type History } from './history.ts';
 import { closest } from './suggest.ts';
 import { formatBytesExact, formatDuration, parseBytes, parseDuration, suggestBytes, suggestDuration } from './units.ts';
 
@@ -41,6 +42,8 @@ export interface Format {
 }
 
 const DURATION_EXPECTED = 'a duration such as 30s, 5m, 6h or 1d12h';
+const PERCENT_EXPECTED = 'a percentage such as 80%';
+const HISTORY_EXPECTED = 'a number of revisions such as 10000, or a duration such as 10m';
 const SIZE_EXPECTED = 'a size in bytes such as 8GiB, 500MB or 0';
 
 export const FORMATS: Readonly<Record<FormatName, Format>> = {
@@ -79,6 +82,25 @@ export const FORMATS: Readonly<Record<FormatName, Format>> = {
       if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value;
       throw new BadValue(`a whole number from ${min} to ${max}`);
     },
+  },
+  percent: {
+    expected: PERCENT_EXPECTED,
+    coerce: (text) => (/^\d{1,3}%?$/.test(text) ? Number(text.replace('%', '')) : text),
+    check: (value, option) => {
+      const [min, max] = [Number(option.min ?? 0), Number(option.max ?? 100)];
+      if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value;
+      throw new BadValue(`${PERCENT_EXPECTED}, from ${min} to ${max}`);
+    },
+    print: (value) => `${String(value)}%`,
+  },
+  history: {
+    expected: HISTORY_EXPECTED,
+    check: (value) => {
+      const history = parseHistory(value);
+      if (history !== undefined) return history;
+      throw new BadValue(HISTORY_EXPECTED, typeof value === 'string' ? didYouMean(suggestDuration(value)) : undefined);
+    },
+    print: (value) => printHistory(value as History),
   },
   duration: {
     expected: DURATION_EXPECTED,

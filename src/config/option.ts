@@ -6,6 +6,8 @@ export type FormatName =
   | 'choice'
   | 'boolean'
   | 'count'
+  | 'percent'
+  | 'history'
   | 'duration'
   | 'size'
   | 'cron'

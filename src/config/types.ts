@@ -43,6 +43,50 @@ export interface ProofConfig {
   readonly window: { readonly cron: string; readonly timeZone: string; readonly lengthMs: number } | undefined;
 }
 
+export interface MaintenanceConfig {
+  /** Whether the daemon acts by itself; it observes in any case. */
+  readonly enabled: boolean;
+  /** When the daemon looks whether something is worth doing; a crossed threshold is acted upon at once. */
+  readonly schedule: Schedule;
+  /** Beginnings of the time in which routine work is done and `maxFreezeMs` does not count; undefined = any time, with `maxFreezeMs`. */
+  readonly window: { readonly cron: string; readonly timeZone: string; readonly lengthMs: number } | undefined;
+  /** `auto`: unless Kubernetes or etcd itself does it. */
+  readonly compaction: 'auto' | 'on' | 'off';
+  /** History that a routine compaction keeps. */
+  readonly keep: { readonly revisions: number } | { readonly ms: number };
+  /** History that the cure of NOSPACE keeps: whichever of the two is less. */
+  readonly emergencyKeep: { readonly revisions: number; readonly ms: number };
+  /** A member is near its quota at this share of it, 0 to 1. */
+  readonly quotaShare: number;
+  /** Too much of a member is free at this share of its size, 0 to 1. */
+  readonly freeShare: number;
+  /** And at least so many bytes. */
+  readonly minFree: number;
+  /** Near the quota, so many bytes must be gained. */
+  readonly minGain: number;
+  /** Between two defragmentations of a member, ms. */
+  readonly cooldownMs: number;
+  /** Longest predicted freeze of a member outside the window, ms. */
+  readonly maxFreezeMs: number;
+  /** Freeze a member of a cluster with one or two voters, which stops the cluster meanwhile. */
+  readonly allowSingleMember: boolean;
+  /** Act on releases of etcd on which that is known to do damage. */
+  readonly allowHazardousVersions: boolean;
+  /** Wait after a member's start, where etcd #20271 is not fixed, ms. */
+  readonly restartQuietMs: number;
+  /** Wait between two members, ms. */
+  readonly settleMs: number;
+  /** Where no member tells its quota, bytes; undefined = etcd's default. */
+  readonly quota: number | undefined;
+  readonly metrics: {
+    /** With `{host}` for the host of the member's client address; undefined = the client address. */
+    readonly url: string | undefined;
+    readonly caFile: string | undefined;
+    readonly certFile: string | undefined;
+    readonly keyFile: string | undefined;
+  };
+}
+
 export interface ClusterConfig {
   readonly name: string;
   readonly endpoints: readonly string[];
@@ -86,6 +130,7 @@ export interface ClusterConfig {
   /** Whether a key index is built beside each backup. */
   readonly index: { readonly enabled: boolean };
   readonly proof: ProofConfig;
+  readonly maintenance: MaintenanceConfig;
   readonly verify: {
     /** When the daemon reads stored backups again. */
     readonly schedule: Schedule;

@@ -51,10 +51,11 @@ export interface Board {
   stop(reason: string): void;
 }
 
-type Lane = 'heavy' | 'copy' | 'light';
+type Lane = 'heavy' | 'copy' | 'light' | 'maintenance';
 const LANES: Readonly<Record<JobRequest['verb'], Lane>> = {
   backup: 'heavy',
   verify: 'heavy',
+  maintain: 'maintenance',
   copy: 'copy',
   prove: 'heavy',
   index: 'heavy',
@@ -65,6 +66,7 @@ const LANES: Readonly<Record<JobRequest['verb'], Lane>> = {
 /** Backups before everything; what only tidies last. */
 const ORDER: Readonly<Record<JobRequest['verb'], number>> = {
   backup: 0,
+  maintain: 0,
   survey: 1,
   prune: 2,
   prove: 3,
@@ -86,7 +88,7 @@ interface Entry {
 }
 
 export function createBoard(run: Runner, clock: Clock, metrics: Metrics): Board {
-  const limits: Record<Lane, number> = { heavy: 1, copy: 1, light: 1 };
+  const limits: Record<Lane, number> = { heavy: 1, copy: 1, light: 1, maintenance: 1 };
   const entries = new Map<string, Entry>();
   const idle: (() => void)[] = [];
   let closed = false;

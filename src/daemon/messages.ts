@@ -10,6 +10,7 @@ export const VERBS = [
   'copy',
   'prove',
   'index',
+  'maintain',
   'survey',
   'sweep',
   'verify',

@@ -1,4 +1,5 @@
 /** Carries out one job, in this process or in a child of the daemon. The verbs of the command line use the same functions. */
+import type { RoundResult } from '../maintenance/types.ts';
 import { identityFor } from './identity.ts';
 import { catalogCache, loadCatalog } from './catalog.ts';
 import { owedTo, tryCopy, type CopyLine } from './copy.ts';
@@ -16,6 +17,7 @@ export type JobResult =
   | SweepResult
   | SurveyResult
   | ProveResult
+  | RoundResult
   | readonly CopyLine[]
   | readonly IndexLine[]
   | readonly VerifyLine[];
@@ -51,6 +53,10 @@ export async function runJob(job: JobRequest, context: JobContext): Promise<JobR
     case 'sweep': {
       const cluster = clusterOf(context.config, job.request.cluster);
       return withStores(context.config, cluster.backup.stores, context.logger, (stores) => sweepStores(stores, cluster.name, context));
+    }
+    case 'maintain': {
+      const { maintain } = await import('./maintain.ts');
+      return maintain(job.request, context);
     }
     case 'verify':
       return verify(job.request, context);

@@ -15,7 +15,7 @@ export interface JobContext {
 }
 
 export interface ProgressEvent {
-  /** Stable: `choose`, `stream`, `upload`, `check`, `prove`, `publish`, `index`, `list`, `read`, `prune`, `copy`. */
+  /** Stable: `choose`, `stream`, `upload`, `check`, `prove`, `publish`, `index`, `list`, `read`, `prune`, `copy`; of maintenance `look`, `compact`, `settle`, `move-leader`, `defrag`, `disarm`. */
   readonly step: string;
   /** One sentence for people. */
   readonly message?: string;
@@ -142,6 +142,29 @@ export interface SurveyedBackup {
   readonly suspect: string | undefined;
 }
 
+/**
+ * One round of maintenance: look, plan, act, and look again, until nothing is left or a rule says no. Members are names or ids, checked against the
+ * cluster when the round begins.
+ */
+export interface MaintainRequest {
+  readonly cluster: string;
+  readonly wish:
+    | { readonly kind: 'routine' }
+    | {
+        readonly kind: 'defrag';
+        readonly members: 'all' | readonly string[];
+        /** Only what a threshold names. */
+        readonly worthwhile: boolean;
+        readonly degraded: boolean;
+        readonly yes: boolean;
+      }
+    /** Without `keep`: as the configuration says. */
+    | { readonly kind: 'compact'; readonly keep?: { readonly revisions: number } | { readonly ms: number }; readonly yes: boolean }
+    | { readonly kind: 'disarm'; readonly yes: boolean };
+  /** Asked by the daemon that is elected for this cluster and keeps its lease alive: it may act while NOSPACE lets nobody take the lock. */
+  readonly elected: boolean;
+}
+
 /** Requests that a child process of the daemon can carry out: the verb's name and its request. */
 export type JobRequest =
   | { readonly verb: 'backup'; readonly request: BackupRequest }
@@ -151,6 +174,7 @@ export type JobRequest =
   | { readonly verb: 'prove'; readonly request: { readonly cluster: string } }
   | { readonly verb: 'index'; readonly request: { readonly cluster: string } }
   | { readonly verb: 'sweep'; readonly request: { readonly cluster: string } }
+  | { readonly verb: 'maintain'; readonly request: MaintainRequest }
   | {
       readonly verb: 'verify';
       readonly request: {

@@ -1,5 +1,5 @@
 /** A clock that tests own, jobs that answer what tests say, and a configuration with nothing real in it. */
-import type { ClusterConfig, Config } from '../../src/config/types.ts';
+import type { ClusterConfig, Config, MaintenanceConfig } from '../../src/config/types.ts';
 import type { Clock } from '../../src/daemon/clock.ts';
 import type { BackupResult, JobRequest, SurveyResult } from '../../src/jobs/types.ts';
 import type { Logger } from '../../src/telemetry/logger.ts';
@@ -114,6 +114,31 @@ export function surveyResult(newestMs?: number, part: Partial<SurveyResult> = {}
   };
 }
 
+/** The defaults, switched off. */
+export function maintenanceConfig(part: Partial<MaintenanceConfig> = {}): MaintenanceConfig {
+  return {
+    enabled: false,
+    schedule: { cron: '*/10 * * * *', timeZone: 'UTC', jitterMs: 0 },
+    window: undefined,
+    compaction: 'auto',
+    keep: { ms: 3_600_000 },
+    emergencyKeep: { revisions: 10_000, ms: 600_000 },
+    quotaShare: 0.8,
+    freeShare: 0.45,
+    minFree: 200 * 1024 ** 2,
+    minGain: 32 * 1024 ** 2,
+    cooldownMs: 6 * 3_600_000,
+    maxFreezeMs: 20_000,
+    allowSingleMember: false,
+    allowHazardousVersions: false,
+    restartQuietMs: 600_000,
+    settleMs: 30_000,
+    quota: undefined,
+    metrics: { url: undefined, caFile: undefined, certFile: undefined, keyFile: undefined },
+    ...part,
+  };
+}
+
 export function clusterConfig(
   part: Partial<Omit<ClusterConfig, 'backup'>> & { backup?: Partial<ClusterConfig['backup']> } = {},
 ): ClusterConfig {
@@ -135,6 +160,7 @@ export function clusterConfig(
     index: { enabled: false },
     verify: { schedule: { cron: undefined, timeZone: 'UTC', jitterMs: 0 }, level: 'proved', everyMs: 30 * 86_400_000 },
     proof: { enabled: true, members: 'follower', allEveryMs: 86_400_000, maxStallMs: 2_000, timeoutMs: 300_000, window: undefined },
+    maintenance: maintenanceConfig(),
     retention: {
       keepLast: 3,
       keepHourly: 0,
