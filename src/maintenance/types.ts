@@ -64,6 +64,8 @@ export interface MaintenanceRecord {
 
 /** What the daemon sampled lately; kept in the state folder, a cache. */
 export interface Samples {
+  /** Hex; empty while there are none. Of another cluster than the one that answers they say nothing. */
+  readonly clusterId: string;
   /** Oldest first, one every few minutes, at most a day or two of them. */
   readonly marks: readonly RevisionMark[];
   readonly sizes: readonly {
