@@ -1,8 +1,10 @@
 import { join } from 'node:path';
 import { program, type EtcdMinor } from '../../tools/programs.ts';
 import type { ClusterAccess } from '../../src/etcd/types.ts';
+import { startGrpcProxy, type GrpcProxy } from './grpc-proxy.ts';
 import { fill, startWriter, type Filled, type FillOptions, type Writer } from './load.ts';
-import { readAlarms, startMember, type AlarmRecord, type Member } from './member.ts';
+import { readAlarms, startMember, type AlarmRecord, type Member, type MemberSettings } from './member.ts';
+import { peerNetwork } from './peer-network.ts';
 import { freePorts, run, until } from './processes.ts';
 import { authenticate, connect, type Rpc, type TlsFiles, type TokenSource } from './rpc.ts';
 import { removeFolder, temporaryFolder } from './watchdog.ts';
@@ -37,6 +39,10 @@ export interface ClusterOptions {
   readonly startTimeoutMs?: number;
   /** Keep fsync although the data folder is thrown away. */
   readonly fsync?: boolean;
+  /** Clients reach each member through a proxy (`proxyOf`), and find its address in the member list; not with TLS. The tests' own calls go past it. */
+  readonly proxies?: boolean;
+  /** Members reach each other over wires that `isolate` cuts. */
+  readonly wires?: boolean;
 }
 
 export interface Cluster extends AsyncDisposable {
@@ -63,6 +69,11 @@ export interface Cluster extends AsyncDisposable {
   /** Writes until etcd itself raises NOSPACE; needs a small quotaBackendBytes. */
   exhaustQuota(): Promise<void>;
   addLearner(): Promise<Member>;
+  /** What clients reach the member through; with `proxies` only. */
+  proxyOf(member: Member): GrpcProxy;
+  /** Cuts the member off from the others while clients still reach it; with `wires` only. Undone by `healNetwork`. */
+  isolate(member: Member): Promise<void>;
+  healNetwork(): void;
   /** Makes a learner a voter. */
   promote(learner: Member): Promise<void>;
   stop(): Promise<void>;
@@ -94,14 +105,19 @@ async function start(options: ClusterOptions): Promise<Cluster> {
   const scheme = tls === undefined ? 'http' : 'https';
   const members: Member[] = [];
   const learners = new Set<Member>();
+  const proxies = new Map<string, GrpcProxy>();
+  const network = options.wires === true ? peerNetwork() : undefined;
   let token: TokenSource | undefined;
 
-  async function addresses(name: string): Promise<{ name: string; endpoint: string; peer: string; metrics: string; dataDir: string }> {
+  async function addresses(name: string): Promise<Pick<MemberSettings, 'name' | 'endpoint' | 'listen' | 'peer' | 'metrics' | 'dataDir'>> {
     const [client, peer, metrics] = (await freePorts(3)) as [number, number, number];
+    const listen = { client: `${scheme}://127.0.0.1:${client}`, peer: `http://127.0.0.1:${peer}` };
+    if (options.proxies === true) proxies.set(name, await startGrpcProxy(listen.client));
     return {
       name,
-      endpoint: `${scheme}://127.0.0.1:${client}`,
-      peer: `http://127.0.0.1:${peer}`,
+      listen,
+      endpoint: proxies.get(name)?.endpoint ?? listen.client,
+      peer: network === undefined ? listen.peer : await network.wire(name, listen.peer),
       metrics: `http://127.0.0.1:${metrics}`,
       dataDir: options.dataDir ?? join(folder, name),
     };
@@ -120,13 +136,14 @@ async function start(options: ClusterOptions): Promise<Cluster> {
   async function stop(): Promise<void> {
     await Promise.all(members.map((member) => (options.dataDir === undefined ? member.kill('SIGKILL') : member.stop())));
     for (const member of members) member.rpc.close();
+    await Promise.all([network?.close(), ...[...proxies.values()].map((proxy) => proxy.close())]);
     removeFolder(folder);
   }
 
   async function etcdctl(
     args: readonly string[],
     {
-      endpoints = voting().map((member) => member.endpoint),
+      endpoints = voting().map((member) => member.direct),
       timeoutMs,
       input,
     }: { endpoints?: readonly string[]; timeoutMs?: number; input?: string | Buffer } = {},
@@ -229,7 +246,7 @@ async function start(options: ClusterOptions): Promise<Cluster> {
   async function newToken(): Promise<string> {
     let failure = new Error('no member runs');
     for (const member of voting()) {
-      const rpc = connect(member.endpoint, { tls });
+      const rpc = connect(member.direct, { tls });
       try {
         return await authenticate(rpc, ROOT.user, ROOT.password);
       } catch (error) {
@@ -296,6 +313,16 @@ async function start(options: ClusterOptions): Promise<Cluster> {
       await until(async () => (await this.alarms()).length > 0, 'NOSPACE was not raised');
     },
     addLearner,
+    proxyOf(member) {
+      const proxy = proxies.get(member.name);
+      if (proxy === undefined) throw new Error(`no proxy leads to ${member.name}`);
+      return proxy;
+    },
+    async isolate(member) {
+      if (network === undefined) throw new Error('this cluster has no wires that could be cut');
+      network.isolate(member.name, (await member.status()).memberId);
+    },
+    healNetwork: () => network?.heal(),
     promote,
     stop,
     [Symbol.asyncDispose]: stop,

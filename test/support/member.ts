@@ -19,7 +19,10 @@ export interface Status {
 /** One etcd process of a test cluster, started again on the same ports and data by `restart`. */
 export interface Member {
   readonly name: string;
+  /** As clients are told; a proxy may be there. */
   readonly endpoint: string;
+  /** Past any proxy. */
+  readonly direct: string;
   readonly peer: string;
   /** Plain http whatever the TLS settings: /metrics and /health. */
   readonly metrics: string;
@@ -47,8 +50,11 @@ export interface Member {
 export interface MemberSettings {
   readonly program: string;
   readonly name: string;
+  /** What it advertises to clients and to other members. */
   readonly endpoint: string;
   readonly peer: string;
+  /** Where it listens for them. */
+  readonly listen: { readonly client: string; readonly peer: string };
   readonly metrics: string;
   readonly dataDir: string;
   readonly flags: readonly string[];
@@ -59,7 +65,7 @@ export interface MemberSettings {
 
 /** Starts the process and returns at once. */
 export function startMember(settings: MemberSettings): Member {
-  const { name, endpoint, peer, metrics, dataDir } = settings;
+  const { name, endpoint, peer, listen, metrics, dataDir } = settings;
   let flags = settings.flags;
   let process = start();
   let rpc: { token: TokenSource | undefined; rpc: Rpc } | undefined;
@@ -68,9 +74,9 @@ export function startMember(settings: MemberSettings): Member {
     return startProcess(settings.program, [
       `--name=${name}`,
       `--data-dir=${dataDir}`,
-      `--listen-client-urls=${endpoint}`,
+      `--listen-client-urls=${listen.client}`,
       `--advertise-client-urls=${endpoint}`,
-      `--listen-peer-urls=${peer}`,
+      `--listen-peer-urls=${listen.peer}`,
       `--initial-advertise-peer-urls=${peer}`,
       `--listen-metrics-urls=${metrics}`,
       '--logger=zap',
@@ -82,7 +88,7 @@ export function startMember(settings: MemberSettings): Member {
     const token = settings.token();
     if (rpc === undefined || rpc.token !== token) {
       rpc?.rpc.close();
-      rpc = { token, rpc: connect(endpoint, { tls: settings.tls, token }) };
+      rpc = { token, rpc: connect(listen.client, { tls: settings.tls, token }) };
     }
     return rpc.rpc;
   }
@@ -97,6 +103,7 @@ export function startMember(settings: MemberSettings): Member {
   return {
     name,
     endpoint,
+    direct: listen.client,
     peer,
     metrics,
     dataDir,
