@@ -18,6 +18,7 @@ const backup = (cluster: string): JobRequest => ({
 });
 const light = (verb: 'survey' | 'sweep', cluster: string): JobRequest => ({ verb, request: { cluster } });
 const prune = (cluster: string): JobRequest => ({ verb: 'prune', request: { cluster, dryRun: false } });
+const maintain = (cluster: string): JobRequest => ({ verb: 'maintain', request: { cluster, wish: { kind: 'routine' }, elected: true } });
 const copy = (cluster: string): JobRequest => ({ verb: 'copy', request: { cluster, missing: true } });
 
 describe('the board of jobs', () => {
@@ -110,5 +111,77 @@ describe('the board of jobs', () => {
     b.submit(backup('a'));
     await clock.advance(5000);
     expect(b.longestSilenceMs()).toBe(5000);
+  });
+
+  describe('maintenance', () => {
+    const prove: JobRequest = { verb: 'prove', request: { cluster: 'a' } };
+
+    test.each<[string, JobRequest]>([
+      ['backup', backup('a')],
+      ['proof', prove],
+    ])('never runs beside a %s of the same cluster, whichever came first, and beside everything of others', async (_, reads) => {
+      const first = board();
+      first.board.submit(reads);
+      first.board.submit(maintain('a'), { urgent: true });
+      first.board.submit(maintain('b'));
+      expect(first.jobs.verbs()).toEqual([reads.verb, 'maintain']);
+      expect(first.jobs.started[1]!.job.request.cluster).toBe('b');
+      first.jobs.started[0]!.resolve({});
+      await settle();
+      expect(first.jobs.started[2]!.job.request.cluster).toBe('a');
+
+      const second = board();
+      second.board.submit(maintain('a'));
+      second.board.submit(reads);
+      second.board.submit(backup('b'));
+      expect(second.jobs.started.map(({ job }) => `${job.verb} ${job.request.cluster}`)).toEqual(['maintain a', 'backup b']);
+      second.jobs.started[0]!.resolve({});
+      second.jobs.started[1]!.resolve({});
+      await settle();
+      expect(second.jobs.verbs()[2]).toBe(reads.verb);
+    });
+
+    test('waits for a backup that waits, unless it is urgent', async () => {
+      const { board: b, jobs } = board();
+      b.submit(backup('b'));
+      b.submit(backup('a'));
+      b.submit(maintain('a'));
+      expect(jobs.verbs()).toEqual(['backup']);
+      b.submit(maintain('a'), { urgent: true });
+      expect(jobs.verbs()).toEqual(['backup', 'maintain']);
+      jobs.started[0]!.resolve({});
+      jobs.started[1]!.resolve({});
+      await settle();
+      expect(jobs.started.slice(2).map(({ job }) => job)).toEqual([backup('a')]);
+    });
+
+    test('urgent rounds overtake a backup twice and not again: it does not starve', async () => {
+      const { board: b, jobs } = board();
+      b.submit(backup('b'));
+      b.submit(backup('a'));
+      for (const round of [1, 2]) {
+        b.submit(maintain('a'), { urgent: true });
+        expect(jobs.verbs()[round]).toBe('maintain');
+        jobs.started[round]!.resolve({});
+        await settle();
+      }
+      b.submit(maintain('a'), { urgent: true });
+      expect(jobs.started).toHaveLength(3);
+      jobs.started[0]!.resolve({});
+      await settle();
+      expect(jobs.verbs().slice(3)).toEqual(['backup']);
+      jobs.started[3]!.resolve({});
+      await settle();
+      expect(jobs.verbs().slice(4)).toEqual(['maintain']);
+    });
+
+    test('of one cluster is one at a time, of all clusters two; an urgent one waits for no other cluster', () => {
+      const { board: b, jobs } = board();
+      for (const cluster of ['a', 'a', 'b', 'c']) b.submit(maintain(cluster));
+      expect(jobs.started.map(({ job }) => job.request.cluster)).toEqual(['a', 'b']);
+      b.submit(maintain('a'), { urgent: true });
+      b.submit(maintain('d'), { urgent: true });
+      expect(jobs.started.map(({ job }) => job.request.cluster)).toEqual(['a', 'b', 'd']);
+    });
   });
 });

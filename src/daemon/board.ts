@@ -2,6 +2,9 @@
  * All jobs of the daemon: queued, running and lately done. Three lanes, so that a long copy never makes a backup late: heavy jobs (one at a
  * time unless configured otherwise), copies, and the light ones that only list and delete. Two jobs of one cluster in the light lane and the
  * copy lane never overlap: whoever submits them waits for each.
+ *
+ * Maintenance has a lane of its own, and never runs beside a job that reads the same cluster: the lock in etcd would only refuse the second of them. Of
+ * two that wait, the backup comes first, but for the cure of a cluster that accepts no writes; and that overtakes a backup only so often.
  */
 import { randomUUID } from 'node:crypto';
 import { WardenError, asError, type ErrorCode } from '../errors.ts';
@@ -35,7 +38,8 @@ export type Runner = (
 ) => Promise<unknown>;
 
 export interface Board {
-  submit(job: JobRequest): Submitted;
+  /** @param options.urgent the cluster accepts no writes: goes before a backup of it that waits, and past the limit of its lane */
+  submit(job: JobRequest, options?: { readonly urgent?: boolean }): Submitted;
   /** The queued or running job of this verb and cluster. */
   find(verb: JobRequest['verb'], cluster: string): Submitted | undefined;
   get(id: string): JobView | undefined;
@@ -76,11 +80,20 @@ const ORDER: Readonly<Record<JobRequest['verb'], number>> = {
   sweep: 4,
 };
 const REMEMBERED = 100;
+/** Rounds of different clusters at a time: one may wait long for a member that does not come back. */
+const ROUNDS = 2;
+/** Urgent rounds that may overtake one backup: the cure is tried at most every few minutes, and a backup that never comes would be no better. */
+const OVERTAKEN_AT_MOST = 2;
+/** What must not run beside maintenance of the same cluster: it reads from a member. */
+const READS: ReadonlySet<JobRequest['verb']> = new Set<JobRequest['verb']>(['backup', 'prove']);
 
 interface Entry {
   view: JobView;
   /** Monotonic. */
   aliveMs: number;
+  /** Urgent rounds that were started while it waited. */
+  overtaken: number;
+  readonly urgent: boolean;
   readonly job: JobRequest;
   readonly controller: AbortController;
   readonly done: Promise<Outcome>;
@@ -88,7 +101,7 @@ interface Entry {
 }
 
 export function createBoard(run: Runner, clock: Clock, metrics: Metrics): Board {
-  const limits: Record<Lane, number> = { heavy: 1, copy: 1, light: 1, maintenance: 1 };
+  const limits: Record<Lane, number> = { heavy: 1, copy: 1, light: 1, maintenance: ROUNDS };
   const entries = new Map<string, Entry>();
   const idle: (() => void)[] = [];
   let closed = false;
@@ -101,18 +114,32 @@ export function createBoard(run: Runner, clock: Clock, metrics: Metrics): Board 
 
   function pump(): void {
     for (const lane of Object.keys(limits) as Lane[]) {
-      const places = limits[lane] - inState('running').filter((entry) => LANES[entry.view.verb] === lane).length;
       const waiting = inState('queued').filter((entry) => LANES[entry.view.verb] === lane);
       waiting.sort((a, b) => ORDER[a.view.verb] - ORDER[b.view.verb]); // stable: first come, first served within a verb
-      for (const entry of waiting.slice(0, Math.max(0, places))) void start(entry);
+      for (const entry of waiting) {
+        const taken = inState('running').filter((one) => LANES[one.view.verb] === lane).length;
+        if ((taken < limits[lane] || entry.urgent) && !mustWait(entry)) void start(entry);
+      }
     }
     metrics.set('etcd_warden_jobs_running', {}, inState('running').length);
     metrics.set('etcd_warden_jobs_queued', {}, inState('queued').length);
     if (inState('running').length === 0) for (const resolve of idle.splice(0)) resolve();
   }
 
+  /** For another job of the same cluster. */
+  function mustWait({ view: { verb, cluster }, urgent }: Entry): boolean {
+    const of = (state: JobView['state']): Entry[] => inState(state).filter(({ view }) => view.cluster === cluster);
+    if (READS.has(verb)) return of('running').some(({ view }) => view.verb === 'maintain');
+    if (verb !== 'maintain') return false;
+    if (of('running').some(({ view }) => view.verb === 'maintain' || READS.has(view.verb))) return true;
+    return of('queued').some(({ view, overtaken }) => view.verb === 'backup' && !(urgent && overtaken < OVERTAKEN_AT_MOST));
+  }
+
   async function start(entry: Entry): Promise<void> {
     change(entry, { state: 'running', startedAtMs: clock.now() });
+    if (entry.urgent)
+      for (const other of inState('queued'))
+        if (other.view.verb === 'backup' && other.view.cluster === entry.view.cluster) other.overtaken += 1;
     let outcome: Outcome;
     try {
       const alive = (): void => void (entry.aliveMs = clock.monotonicMs());
@@ -135,7 +162,7 @@ export function createBoard(run: Runner, clock: Clock, metrics: Metrics): Board 
   }
 
   return {
-    submit(job) {
+    submit(job, { urgent = false } = {}) {
       const { promise, resolve } = Promise.withResolvers<Outcome>();
       const view: JobView = {
         id: randomUUID(),
@@ -148,7 +175,16 @@ export function createBoard(run: Runner, clock: Clock, metrics: Metrics): Board 
         progress: undefined,
         outcome: undefined,
       };
-      const entry: Entry = { view, aliveMs: clock.monotonicMs(), job, controller: new AbortController(), done: promise, settle: resolve };
+      const entry: Entry = {
+        view,
+        aliveMs: clock.monotonicMs(),
+        overtaken: 0,
+        urgent,
+        job,
+        controller: new AbortController(),
+        done: promise,
+        settle: resolve,
+      };
       entries.set(view.id, entry);
       if (closed) finish(entry, { ok: false, error: new WardenError('interrupted', 'the daemon stops') });
       else pump();
