@@ -1,11 +1,14 @@
 /** `npm run bench -- NAME`: see docs/benchmarks.md. */
 import { parseArgs } from 'node:util';
 import { benchBackup } from './backup.ts';
+import { benchCompaction } from './compaction.ts';
+import { benchDefrag } from './defrag.ts';
 import { benchGet } from './get.ts';
 import { benchIdle } from './idle.ts';
 import { benchIndex } from './index.ts';
 import { benchProof } from './proof.ts';
 import { benchRss } from './rss.ts';
+import { benchSampling } from './sampling.ts';
 import { benchStall } from './stall.ts';
 import { benchVerify } from './verify.ts';
 
@@ -18,13 +21,22 @@ const USAGE = `npm run bench -- NAME
   proof [--rounds 5]                 time of a backup with proof against \`etcdctl snapshot save\`, for the same
   stall [--rounds 5] [--gib 0.6]     how long no member accepts a write, or renews a lease, during a proof against \`etcdctl endpoint hashkv --cluster\`
   get [--rounds 5] [--gib 2]         one key out of a backup in S3
+  defrag [--rounds 5] [--gib 0.6]    how long no lease is renewed, no write accepted, while all members are defragmented, against \`etcdctl defrag --cluster\`
+  compaction [--rounds 5] [--millions 1]   the slowest write while a million revisions are compacted, against \`etcdctl compact --physical\`
+  sampling [--rounds 5] [--seconds 180]    what being watched costs the members
   index [--rounds 3]                 time and memory of the key index against the backup before it
 
 The databases are made once and kept in the cache folder. A name ends with exit code 1 when a limit was not kept.`;
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: 'string', default: '5' }, gib: { type: 'string' }, sizes: { type: 'string', default: '0.1,0.5,2' } },
+  options: {
+    rounds: { type: 'string', default: '5' },
+    gib: { type: 'string' },
+    sizes: { type: 'string', default: '0.1,0.5,2' },
+    millions: { type: 'string', default: '1' },
+    seconds: { type: 'string', default: '180' },
+  },
 });
 const gib = (usual: number): number => Number(values.gib ?? usual);
 const benches: Record<string, () => Promise<boolean>> = {
@@ -35,6 +47,9 @@ const benches: Record<string, () => Promise<boolean>> = {
   idle: () => benchIdle({ gib: gib(0.1) }),
   verify: () => benchVerify({ rounds: Number(values.rounds) }),
   stall: () => benchStall({ rounds: Number(values.rounds), gib: gib(0.6) }),
+  defrag: () => benchDefrag({ rounds: Number(values.rounds), gib: gib(0.6) }),
+  compaction: () => benchCompaction({ rounds: Number(values.rounds), millions: Number(values.millions) }),
+  sampling: () => benchSampling({ rounds: Number(values.rounds), seconds: Number(values.seconds) }),
   proof: () => benchProof({ rounds: Number(values.rounds) }),
 };
 
