@@ -50,11 +50,11 @@ export class Channel {
     this.#options = options;
   }
 
-  /** One answer, or the error as gRPC gives it. */
+  /** One answer, or the error as gRPC gives it. @param limits.timeoutMs undefined = the answer is waited for as long as the signal allows */
   unary<Request, Reply>(
     codec: Codec<Request, Reply>,
     request: Request,
-    limits: CallLimits & { readonly timeoutMs: number },
+    limits: CallLimits & { readonly timeoutMs: number | undefined },
   ): Promise<Reply> {
     const client = this.#connected();
     return new Promise((resolve, reject) => {
@@ -69,7 +69,7 @@ export class Channel {
         (bytes: Buffer) => codec.decode(bytes),
         request,
         metadata(limits.token),
-        { deadline: Date.now() + limits.timeoutMs },
+        limits.timeoutMs === undefined ? {} : { deadline: Date.now() + limits.timeoutMs },
         (error, reply) => {
           unwatch();
           if (error !== null) reject(error);

@@ -39,7 +39,7 @@ export async function observeCluster(access: ClusterAccess, options: ObserveOpti
       if (!member.reachable)
         round.notes.push(`${member.name === undefined ? '' : `${member.name} `}does not answer: ${member.error.message}`.trim());
     }
-    const view: ClusterView = { clusterId, members, quorum: someoneLed(members, clusterId), notes: round.notes };
+    const view: ClusterView = { clusterId, members, listed, quorum: someoneLed(members, clusterId), notes: round.notes };
     (options.logger ?? silentLogger).debug(
       { cluster: access.name, members: members.length, quorum: view.quorum, notes: view.notes },
       'members asked',

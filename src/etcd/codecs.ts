@@ -6,10 +6,16 @@ import {
   AlarmResponseSchema,
   AuthenticateRequestSchema,
   AuthenticateResponseSchema,
+  CompactionRequestSchema,
+  CompactionResponseSchema,
+  DefragmentRequestSchema,
+  DefragmentResponseSchema,
   HashKVRequestSchema,
   HashKVResponseSchema,
   MemberListRequestSchema,
   MemberListResponseSchema,
+  MoveLeaderRequestSchema,
+  MoveLeaderResponseSchema,
   RangeRequestSchema,
   RangeResponseSchema,
   StatusRequestSchema,
@@ -19,9 +25,12 @@ import {
 export const STATUS = codec('Maintenance/Status', StatusRequestSchema, StatusResponseSchema);
 export const ALARM = codec('Maintenance/Alarm', AlarmRequestSchema, AlarmResponseSchema);
 export const HASH_KV = codec('Maintenance/HashKV', HashKVRequestSchema, HashKVResponseSchema);
+export const DEFRAGMENT = codec('Maintenance/Defragment', DefragmentRequestSchema, DefragmentResponseSchema);
+export const MOVE_LEADER = codec('Maintenance/MoveLeader', MoveLeaderRequestSchema, MoveLeaderResponseSchema);
 export const MEMBER_LIST = codec('Cluster/MemberList', MemberListRequestSchema, MemberListResponseSchema);
 export const AUTHENTICATE = codec('Auth/Authenticate', AuthenticateRequestSchema, AuthenticateResponseSchema);
 export const RANGE = codec('KV/Range', RangeRequestSchema, RangeResponseSchema);
+export const COMPACT = codec('KV/Compact', CompactionRequestSchema, CompactionResponseSchema);
 
 function codec<Request extends DescMessage, Reply extends DescMessage>(
   method: string,

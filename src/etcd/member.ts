@@ -5,9 +5,10 @@
 import { WardenError } from '../errors.ts';
 import { explainCall, tokenRefused } from './call-errors.ts';
 import { Channel, type Codec } from './channel.ts';
-import { ALARM, HASH_KV, MEMBER_LIST, RANGE, STATUS } from './codecs.ts';
+import { ALARM, COMPACT, DEFRAGMENT, HASH_KV, MEMBER_LIST, MOVE_LEADER, RANGE, STATUS } from './codecs.ts';
 import { type Credentials, credentialsOf } from './credentials.ts';
 import type { Endpoint } from './endpoint.ts';
+import { hex } from './ids.ts';
 import type { StatusResponse } from './proto/rpc_pb.ts';
 import { callSnapshot, SNAPSHOT_METHOD } from './snapshot-call.ts';
 import { snapshotBatches } from './snapshot-stream.ts';
@@ -15,6 +16,10 @@ import type { Alarm, ClusterAccess, ListedMember, MemberHash, MemberList, Member
 
 /** Member lists and statuses are small; this only keeps a broken server from filling the memory. */
 const MAX_REPLY = 64 * 1024 * 1024;
+
+/** Of AlarmRequest. */
+const DEACTIVATE = 2;
+const NOSPACE = 1;
 
 export interface SnapshotOptions {
   readonly signal?: AbortSignal | undefined;
@@ -99,6 +104,71 @@ export class MemberClient {
       hashRevision: reply.hashRevision > 0n ? reply.hashRevision : undefined,
       tookMs: performance.now() - started,
     };
+  }
+
+  /**
+   * Rewrites the member's database without its free pages. The member applies and answers nothing meanwhile (hazard H1), for as long as it takes: its handler looks
+   * neither at a deadline nor at the call's end, so there is none, and the caller watches the member by other calls. One request on a channel of its own, never
+   * sent again: not after a lost answer, which leaves open whether the member is still frozen, and not after a refused token either, which is why a new one is
+   * taken first.
+   * @param options.signal ends the waiting, not the defragmentation
+   * @throws WardenError `learner`, `permission-denied` (without the root role), `unreachable` when the connection broke (then it may go on), `interrupted`
+   */
+  async defragment(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+    const { signal } = options;
+    const before = await this.#token(signal, false);
+    const token = before === undefined ? undefined : await this.#credentials.renewedToken(before, signal);
+    const channel = new Channel(this.#address, this.#credentials.tls, {});
+    try {
+      await channel.unary(DEFRAGMENT, {}, { token, signal, timeoutMs: undefined, dialTimeoutMs: this.#access.dialTimeoutMs });
+    } catch (error) {
+      throw this.#explain(error, DEFRAGMENT.path, signal, undefined);
+    } finally {
+      channel.close();
+    }
+  }
+
+  /**
+   * Hands the leadership over. The answer comes when this member follows the other, or after an election timeout without.
+   * @param memberId a voter
+   * @throws WardenError `refused` when this member does not lead (any more), `permission-denied` (without the root role), `no-quorum`, `timeout`
+   */
+  async moveLeader(memberId: bigint, signal?: AbortSignal): Promise<void> {
+    try {
+      await this.#call(MOVE_LEADER, { targetId: memberId }, signal);
+    } catch (error) {
+      if (!(error instanceof WardenError && /etcdserver: not leader/.test(error.message))) throw error;
+      throw new WardenError('refused', `${this.endpoint} does not lead, so it cannot hand over to ${hex(memberId)}`, { cause: error });
+    }
+  }
+
+  /**
+   * Disarms NOSPACE of one member, through raft; nothing happens when it is not armed. Never CORRUPT.
+   * @param memberId not 0n: that names nobody, and CORRUPT may carry it
+   * @throws WardenError `permission-denied` (without the root role), `no-quorum`, `refused` for 0n
+   */
+  async disarmNoSpace(memberId: bigint, signal?: AbortSignal): Promise<void> {
+    if (memberId === 0n) throw new WardenError('refused', 'an alarm of nobody (member id 0) is never disarmed');
+    await this.#call(ALARM, { action: DEACTIVATE, memberId, alarm: NOSPACE }, signal);
+  }
+
+  /**
+   * Compacts the cluster's history below a revision, and waits until this member has deleted it: the others go on by themselves. Asked for a revision that is
+   * compacted already, it waits until a compaction that still runs on this member has ended: etcd queues a barrier behind it (updateCompactRev in mvcc/kvstore.go).
+   * @param options.timeoutMs the deletion takes minutes on millions of revisions
+   * @throws WardenError `revision-future`, `permission-denied`, `no-quorum`, `timeout` (it goes on)
+   */
+  async compact(
+    revision: bigint,
+    options: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined },
+  ): Promise<'compacted' | 'already'> {
+    try {
+      await this.#call(COMPACT, { revision, physical: true }, options.signal, options.timeoutMs);
+      return 'compacted';
+    } catch (error) {
+      if (error instanceof WardenError && error.code === 'revision-compacted') return 'already';
+      throw error;
+    }
   }
 
   /**
@@ -213,9 +283,9 @@ function statusOf(endpoint: string, reply: StatusResponse, latencyMs: number): M
   };
 }
 
-/** The field came with 3.6.0 but was wrong until 3.6.6. */
+/** The field came with 3.6.0 but was wrong until 3.6.6. Negative as --quota-backend-bytes was given; zero is told as the default. */
 function quotaOf(reply: StatusResponse): number | undefined {
-  if (reply.dbSizeQuota <= 0n || /^3\.6\.[0-5]\b/.test(reply.version)) return undefined;
+  if (reply.dbSizeQuota === 0n || /^3\.6\.[0-5]\b/.test(reply.version)) return undefined;
   return Number(reply.dbSizeQuota);
 }
 

@@ -48,7 +48,7 @@ export interface MemberStatus {
   readonly storageVersion: string | undefined;
   readonly dbSize: number;
   readonly dbSizeInUse: number;
-  /** 3.6.6+; undefined elsewhere. */
+  /** 3.6.6+; undefined elsewhere. Negative = the member has none. */
   readonly dbSizeQuota: number | undefined;
   readonly raftIndex: bigint;
   readonly raftAppliedIndex: bigint;
@@ -84,6 +84,8 @@ export interface ClusterView {
   /** Id of most reachable endpoints. */
   readonly clusterId: bigint;
   readonly members: readonly MemberView[];
+  /** The member list, of the newest who would tell it; undefined when nobody did. */
+  readonly listed?: readonly ListedMember[] | undefined;
   /** Some voter knows a leader. False = lost quorum, or nobody who answers can tell. */
   readonly quorum: boolean;
   /** Things worth a warning: endpoints ignored and why, excluded for another cluster id, discovery failed. */
