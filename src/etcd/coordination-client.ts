@@ -29,7 +29,7 @@ interface Connected {
 type Policy = NonNullable<NonNullable<IOptions['faultHandling']>['global']>;
 
 /** Failures after which another endpoint may answer. */
-const MOVE_ON = new Set(['unreachable', 'timeout', 'no-quorum', 'tls-failed', 'etcd-failed']);
+const MOVE_ON = new Set(['unreachable', 'timeout', 'no-quorum', 'tls-failed', 'etcd-failed', 'learner']);
 
 export class CoordinationClient {
   readonly #access: ClusterAccess;
