@@ -3,9 +3,9 @@
  * from the load of a configuration that names it until one that does not. A failed backup ends nothing here but itself.
  */
 import type { ClusterConfig } from '../config/types.ts';
+import { windowAt } from '../config/window.ts';
 import { asError, WardenError } from '../errors.ts';
 import type { BackupResult, SurveyedBackup, SurveyResult } from '../jobs/types.ts';
-import { windowAt } from '../jobs/proof/window.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Board, Outcome, Submitted } from './board.ts';

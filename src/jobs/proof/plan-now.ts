@@ -1,12 +1,12 @@
 /** The policy asked with what is known now: while a backup is taken, and when a proof is made up for. */
 import type { Catalog } from '../../catalog/types.ts';
 import type { ClusterConfig } from '../../config/types.ts';
+import { windowAt } from '../../config/window.ts';
 import type { ClusterAccess, ClusterView } from '../../etcd/types.ts';
 import type { JobContext } from '../types.ts';
 import { proofHistory } from './history.ts';
 import { planProof, type ProofPlan } from './policy.ts';
 import { freshStatuses } from './statuses.ts';
-import { windowAt } from './window.ts';
 
 export interface PlanSetting {
   readonly cluster: ClusterConfig;
