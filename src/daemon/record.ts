@@ -1,8 +1,10 @@
 /** What a finished job does to the metrics. */
 import type { BackupResult, ProveResult, SurveyResult } from '../jobs/types.ts';
 import type { WardenError } from '../errors.ts';
+import type { Rule } from '../maintenance/planner/types.ts';
+import type { ActionResult } from '../maintenance/types.ts';
 import { codeLabel, type Metrics } from '../telemetry/metrics.ts';
-import type { PruneCounts, VerifyResultLine } from './results.ts';
+import type { PruneCounts, RoundSummary, VerifyResultLine } from './results.ts';
 
 export function recordBackup(metrics: Metrics, cluster: string, result: BackupResult): void {
   metrics.add('etcd_warden_backups_total', { cluster, outcome: result.outcome });
@@ -96,4 +98,42 @@ export function recordSurvey(metrics: Metrics, cluster: string, survey: SurveyRe
   metrics.set('etcd_warden_backup_bytes', { cluster, kind: 'stored' }, newest.storedBytes);
   metrics.set('etcd_warden_backup_last_revision', { cluster }, Number(newest.revision));
   metrics.set('etcd_warden_backup_suspect', { cluster }, newest.suspect === undefined ? 0 : 1);
+}
+
+/** @param before the rules of the round before, whose series go when they no longer stand against anything */
+export function recordRound(
+  metrics: Metrics,
+  cluster: string,
+  round: RoundSummary,
+  nowMs: number,
+  before: ReadonlySet<Rule>,
+): ReadonlySet<Rule> {
+  metrics.add('etcd_warden_maintenance_rounds_total', { cluster, outcome: round.outcome });
+  if (round.failure !== undefined) metrics.add('etcd_warden_maintenance_failures_total', { cluster, code: codeLabel(round.failure) });
+  for (const action of round.actions) recordAction(metrics, cluster, action, nowMs);
+  const rules = new Set(round.refusals.map(({ rule }) => rule));
+  for (const rule of before) if (!rules.has(rule)) metrics.remove('etcd_warden_maintenance_refused', { cluster, rule });
+  for (const rule of rules) {
+    metrics.add('etcd_warden_maintenance_refusals_total', { cluster, rule });
+    metrics.set('etcd_warden_maintenance_refused', { cluster, rule }, 1);
+  }
+  return rules;
+}
+
+function recordAction(metrics: Metrics, cluster: string, done: ActionResult, nowMs: number): void {
+  const { action, tookMs, beforeBytes, afterBytes, predictedMs } = done;
+  metrics.add('etcd_warden_maintenance_actions_total', { cluster, action });
+  metrics.set('etcd_warden_maintenance_last_timestamp_seconds', { cluster, action }, nowMs / 1000);
+  if (action !== 'defrag') return;
+  metrics.observe('etcd_warden_defrag_seconds', { cluster }, tookMs / 1000);
+  metrics.set('etcd_warden_defrag_last_seconds', { cluster }, tookMs / 1000);
+  if (predictedMs !== undefined) metrics.set('etcd_warden_defrag_predicted_seconds', { cluster }, predictedMs / 1000);
+  if (beforeBytes !== undefined && afterBytes !== undefined && beforeBytes > afterBytes)
+    metrics.add('etcd_warden_defrag_reclaimed_bytes_total', { cluster }, beforeBytes - afterBytes);
+}
+
+/** A round that did not come to a plan: the cluster could not be asked, the lock not be had, the job ended. */
+export function recordRoundError(metrics: Metrics, cluster: string, error: WardenError): void {
+  metrics.add('etcd_warden_maintenance_rounds_total', { cluster, outcome: 'error' });
+  metrics.add('etcd_warden_maintenance_failures_total', { cluster, code: codeLabel(error) });
 }

@@ -1,5 +1,7 @@
 /** What children answer, looked at before anything relies on it: a child may be of another version than the daemon. */
 import type { BackupResult, ProveResult, SurveyResult } from '../jobs/types.ts';
+import { RULES, type Action, type Refusal, type Rule } from '../maintenance/planner/types.ts';
+import type { ActionResult, RoundResult } from '../maintenance/types.ts';
 
 export function asBackupResult(value: unknown): BackupResult | undefined {
   if (!isRecord(value)) return undefined;
@@ -82,9 +84,95 @@ export function verifyLines(value: unknown): readonly VerifyResultLine[] {
   return lines.filter(isRecord).flatMap(({ id, store, level, outcome, reason, code }): VerifyResultLine[] => {
     if (typeof id !== 'string' || typeof store !== 'string' || !LEVELS.includes(String(level)) || !OUTCOMES.includes(String(outcome)))
       return [];
-    const text = (part: unknown): string | undefined => (typeof part === 'string' ? part : undefined);
     return [{ id, store, level: String(level), outcome: String(outcome), reason: text(reason), code: text(code) }];
   });
+}
+
+/** What is kept of a round: what is shown, measured and waited for. */
+export interface RoundSummary {
+  readonly outcome: RoundResult['outcome'];
+  readonly actions: readonly ActionResult[];
+  readonly refusals: readonly Refusal[];
+  readonly failure: RoundResult['failure'];
+  /** The next step, had nothing stood against it; undefined = none. */
+  readonly next: string | undefined;
+  /** NOSPACE was armed at the end of it. */
+  readonly noSpace: boolean;
+  readonly againMs: number | undefined;
+}
+
+const ROUND_OUTCOMES = ['done', 'nothing', 'refused', 'failed'] as const satisfies readonly RoundResult['outcome'][];
+const ACTIONS = ['compact', 'await-compaction', 'move-leader', 'defrag', 'disarm'] as const satisfies readonly Action['kind'][];
+/** Of the lines of one round: more than any cluster has members times rules worth reading. */
+const MOST_LINES = 100;
+
+/** Rules and actions that this version does not know are left out: they become labels. */
+export function asRoundSummary(value: unknown): RoundSummary | undefined {
+  if (!isRecord(value) || !isRecord(value['plan'])) return undefined;
+  const { actions, plan, failure } = value;
+  const outcome = ROUND_OUTCOMES.find((one) => one === value['outcome']);
+  if (outcome === undefined || !Array.isArray(actions) || !Array.isArray(plan['refusals'])) return undefined;
+  const first: unknown = Array.isArray(plan['steps']) ? plan['steps'][0] : undefined;
+  const next =
+    isRecord(first) && isRecord(first['action']) ? ACTIONS.find((one) => one === (first['action'] as { kind?: unknown }).kind) : undefined;
+  return {
+    outcome,
+    actions: actions.filter(isRecord).slice(0, MOST_LINES).flatMap(asAction),
+    refusals: plan['refusals'].filter(isRecord).slice(0, MOST_LINES).flatMap(asRefusal),
+    failure: asFailure(failure),
+    next,
+    noSpace: plan['noSpace'] === true,
+    againMs: number(plan['againMs']),
+  };
+}
+
+function asAction(line: Readonly<Record<string, unknown>>): ActionResult[] {
+  const action = ACTIONS.find((one) => one === line['action']);
+  const tookMs = number(line['tookMs']);
+  if (action === undefined || tookMs === undefined) return [];
+  const beforeBytes = number(line['beforeBytes']);
+  const afterBytes = number(line['afterBytes']);
+  const predictedMs = number(line['predictedMs']);
+  const revision = text(line['revision']);
+  return [
+    {
+      action,
+      member: text(line['member']),
+      tookMs,
+      message: text(line['message']) ?? '',
+      ...(beforeBytes === undefined ? {} : { beforeBytes }),
+      ...(afterBytes === undefined ? {} : { afterBytes }),
+      ...(predictedMs === undefined ? {} : { predictedMs }),
+      ...(revision === undefined ? {} : { revision }),
+    },
+  ];
+}
+
+function asRefusal(line: Readonly<Record<string, unknown>>): Refusal[] {
+  const { rule, member, message, hint } = line;
+  if (typeof rule !== 'string' || !Object.hasOwn(RULES, rule)) return [];
+  const told = text(hint);
+  return [
+    {
+      rule: rule as Rule,
+      member: text(member),
+      message: text(message) ?? RULES[rule as Rule],
+      ...(told === undefined ? {} : { hint: told }),
+    },
+  ];
+}
+
+function asFailure(value: unknown): RoundResult['failure'] {
+  if (!isRecord(value)) return undefined;
+  return { code: text(value['code']) ?? 'failed', message: text(value['message']) ?? '', hint: text(value['hint']) };
+}
+
+function number(value: unknown): number | undefined {
+  return typeof value === 'number' && Number.isFinite(value) ? value : undefined;
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

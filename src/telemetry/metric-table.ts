@@ -16,6 +16,8 @@ export interface MetricDefinition {
 
 /** From one second (a small cluster, local disk) to an hour (the default time limit of a backup). */
 const JOB_SECONDS = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600] as const;
+/** Of one member: from the time of a single long request to that of a database of tens of gigabytes on a slow disk. */
+const FREEZE_SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 1200] as const;
 const CLUSTER = ['cluster'] as const;
 
 export const METRICS = {
@@ -168,7 +170,7 @@ export const METRICS = {
     type: 'counter',
     help: 'Jobs by verb and outcome.',
     labels: ['verb', 'outcome'],
-    values: 'verb: backup, prune, prove, copy, index, sweep, survey, verify; outcome: ok, failed, crashed, stalled, stopped',
+    values: 'verb: backup, maintain, prune, prove, copy, index, sweep, survey, verify; outcome: ok, failed, crashed, stalled, stopped',
   },
   etcd_warden_jobs_running: { type: 'gauge', help: 'Jobs that run now.', labels: [] },
   etcd_warden_jobs_queued: { type: 'gauge', help: 'Jobs that wait for their turn.', labels: [] },
@@ -182,7 +184,85 @@ export const METRICS = {
   etcd_warden_etcd_quorum: { type: 'gauge', help: '1 while a member answers with a leader.', labels: CLUSTER },
   etcd_warden_etcd_db_size_bytes: { type: 'gauge', help: 'Largest database file among the reachable members.', labels: CLUSTER },
   etcd_warden_etcd_db_in_use_bytes: { type: 'gauge', help: 'Bytes in use in that file.', labels: CLUSTER },
+  etcd_warden_etcd_quota_bytes: {
+    type: 'gauge',
+    help: 'Quota of the member that is nearest to its own, by who told it; absent where it has none. There are no series of single members: their names are the choice of a server; the API shows them.',
+    labels: ['cluster', 'source'],
+    values: 'source: status, metrics, configured, default',
+  },
+  etcd_warden_etcd_quota_share: {
+    type: 'gauge',
+    help: 'Size of the database of that member by its quota: at 1 etcd accepts no writes.',
+    labels: CLUSTER,
+  },
+  etcd_warden_etcd_quota_reached_timestamp_seconds: {
+    type: 'gauge',
+    help: 'When the first member reaches its quota at the growth of the last days; absent while none grows.',
+    labels: CLUSTER,
+  },
   etcd_warden_etcd_alarms: { type: 'gauge', help: 'Armed alarms.', labels: ['cluster', 'alarm'], values: 'alarm: nospace, corrupt' },
+
+  etcd_warden_maintenance_rounds_total: {
+    type: 'counter',
+    help: 'Rounds of maintenance by outcome.',
+    labels: ['cluster', 'outcome'],
+    values:
+      'outcome: done, nothing (no action was due), refused (a rule stood against it), failed (a surprise ended it), error (it did not come to a plan)',
+  },
+  etcd_warden_maintenance_failures_total: {
+    type: 'counter',
+    help: 'Rounds that failed or came to no plan, by error code.',
+    labels: ['cluster', 'code'],
+    values: 'code: docs/errors.md',
+  },
+  etcd_warden_maintenance_actions_total: {
+    type: 'counter',
+    help: 'Steps that were carried out.',
+    labels: ['cluster', 'action'],
+    values: 'action: compact, await-compaction, move-leader, defrag, disarm',
+  },
+  etcd_warden_maintenance_last_timestamp_seconds: {
+    type: 'gauge',
+    help: 'When a step of this kind was last carried out by this daemon.',
+    labels: ['cluster', 'action'],
+    values: 'action: as above',
+  },
+  etcd_warden_maintenance_refusals_total: {
+    type: 'counter',
+    help: 'Rounds at whose end a rule stood against something.',
+    labels: ['cluster', 'rule'],
+    values: 'rule: docs/maintenance.md',
+  },
+  etcd_warden_maintenance_refused: {
+    type: 'gauge',
+    help: '1 for each rule that stood against something at the end of the last round; the others are absent.',
+    labels: ['cluster', 'rule'],
+    values: 'rule: docs/maintenance.md',
+  },
+  etcd_warden_maintenance_running: { type: 'gauge', help: '1 while a round runs.', labels: CLUSTER },
+  etcd_warden_maintenance_next_timestamp_seconds: {
+    type: 'gauge',
+    help: 'When the schedule looks next whether something is worth doing.',
+    labels: CLUSTER,
+  },
+  etcd_warden_defrag_seconds: {
+    type: 'histogram',
+    help: 'How long members were defragmented, which is how long they answered nothing.',
+    labels: CLUSTER,
+    buckets: FREEZE_SECONDS,
+  },
+  etcd_warden_defrag_last_seconds: { type: 'gauge', help: 'The same of the last one.', labels: CLUSTER },
+  etcd_warden_defrag_predicted_seconds: { type: 'gauge', help: 'How long that was expected to take.', labels: CLUSTER },
+  etcd_warden_defrag_reclaimed_bytes_total: {
+    type: 'counter',
+    help: 'Bytes that defragmentation gave back, of all members.',
+    labels: CLUSTER,
+  },
+  etcd_warden_defrag_overdue: {
+    type: 'gauge',
+    help: '1 while a member takes longer over a defragmentation than its deadline: nothing else is begun until it is back.',
+    labels: CLUSTER,
+  },
 
   process_resident_memory_bytes: { type: 'gauge', help: 'Resident memory of the daemon (not of its jobs).', labels: [] },
   process_cpu_seconds_total: { type: 'counter', help: 'Processor time of the daemon, user and system.', labels: [] },
