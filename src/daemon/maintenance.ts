@@ -275,7 +275,7 @@ export class Maintenance {
     const { name: cluster, maintenance } = this.#config;
     const progress = this.#run === undefined ? undefined : board.get(this.#run.job)?.progress;
     metrics.set('etcd_warden_maintenance_running', { cluster }, this.#run === undefined ? 0 : 1);
-    metrics.set('etcd_warden_defrag_overdue', { cluster }, progress?.step === 'overdue' ? 1 : 0);
+    metrics.set('etcd_warden_defrag_overdue', { cluster }, progress?.overdue === true ? 1 : 0);
     if (maintenance.enabled && Number.isFinite(this.#slotMs))
       metrics.set('etcd_warden_maintenance_next_timestamp_seconds', { cluster }, this.#slotMs / 1000);
   }

@@ -57,7 +57,13 @@ export function parseParentMessage(value: unknown): ParentMessage | undefined {
 function isProgress(value: unknown): value is ProgressEvent {
   if (!isRecord(value) || typeof value['step'] !== 'string') return false;
   const optional = (name: string, type: string): boolean => value[name] === undefined || typeof value[name] === type;
-  return optional('message', 'string') && optional('bytes', 'number') && optional('totalBytes', 'number') && optional('subject', 'string');
+  return (
+    optional('message', 'string') &&
+    optional('bytes', 'number') &&
+    optional('totalBytes', 'number') &&
+    optional('subject', 'string') &&
+    optional('overdue', 'boolean')
+  );
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

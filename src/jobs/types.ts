@@ -24,6 +24,8 @@ export interface ProgressEvent {
   readonly totalBytes?: number;
   /** Which store or member this is about. */
   readonly subject?: string;
+  /** It takes far longer than it should: nothing else is begun before it ends. */
+  readonly overdue?: boolean;
 }
 
 export interface BackupRequest {
