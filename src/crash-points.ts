@@ -28,7 +28,26 @@ export const CRASH_POINTS = [
   'mid-prune',
 ] as const;
 
-export type CrashPoint = (typeof CRASH_POINTS)[number];
+/** The same inside a round of maintenance. */
+export const MAINTENANCE_CRASH_POINTS = [
+  /** Everything is checked and the lock is held, etcd has been asked for nothing. */
+  'before-compact',
+  /** Compacted, but not yet on every member, and not noted. */
+  'after-compact',
+  'before-move-leader',
+  'after-move-leader',
+  'before-defrag',
+  /** The member is frozen. */
+  'mid-defrag',
+  /** It answers again, and nothing is noted. */
+  'after-defrag',
+  'before-disarm',
+  /** Disarmed, but not proved by a put. */
+  'mid-disarm',
+  'after-disarm',
+] as const;
+
+export type CrashPoint = (typeof CRASH_POINTS)[number] | (typeof MAINTENANCE_CRASH_POINTS)[number];
 
 /** Nothing, unless a test asked for a crash here: the environment must hold both names, so that none of them alone can do harm. */
 export function crashPoint(name: CrashPoint): void {

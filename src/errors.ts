@@ -32,6 +32,7 @@ export const ERRORS = {
   'snapshot-wrong-length': { exit: 1, meaning: 'the length of the snapshot is impossible, or not the one that the member announced' },
   'disk-full': { exit: 1, meaning: 'no space, or no quota, left on a local disk' },
   'disk-failed': { exit: 1, meaning: 'a local file could not be opened, written, read or synced' },
+  surprise: { exit: 1, meaning: 'a step of maintenance did not come out as it should; the round stopped there and tries nothing else' },
   'changed-meanwhile': { exit: 1, meaning: 'an object or file was changed while it was read' },
   unproved: { exit: 1, meaning: 'no hash of a member is recorded for the backup, so nothing can be proved again' },
   'not-seekable': { exit: 13, meaning: 'compressed, but without a seek table that can be read: no part of it can be opened alone' },

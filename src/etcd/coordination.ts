@@ -6,6 +6,8 @@
  *   <prefix>/slots/<name>   the last slot of that schedule that was served, by whom, with which backup
  *   <prefix>/advance        written only when members disagree in a cluster that nobody writes to
  *
+ * Beside them lie, written by maintenance: <prefix>/maintenance/<name>, what was done when; and for a moment <prefix>/probe, a put that proves writes.
+ *
  * None of it may cost a backup: without quorum, or while NOSPACE refuses every lease and every put, the answer is `unavailable` and why.
  */
 import { randomBytes } from 'node:crypto';
@@ -31,6 +33,8 @@ export type LockResult =
 export interface Coordination {
   /** One attempt. @param ttlSeconds before a Defragment more than three times the predicted freeze, since a frozen leader renews no lease. */
   lock(purpose: string, signal?: AbortSignal, options?: { readonly ttlSeconds?: number }): Promise<LockResult>;
+  /** Who leads the daemons of this cluster now; undefined = nobody. @throws WardenError when etcd cannot tell. */
+  elected(signal?: AbortSignal): Promise<string | undefined>;
   /** @param slot RFC 3339. @throws WardenError when etcd cannot tell. */
   slotServed(slot: string, signal?: AbortSignal): Promise<boolean>;
   /** Never takes the record back to an older slot. @throws WardenError */
@@ -88,13 +92,18 @@ export function openCoordination(access: ClusterAccess, options: CoordinationOpt
   /** {@link LeasedKey.acquire} has read the lock key before it failed to create it, when it could be read at all; so only the leader is left to name. */
   async function unavailable(refusal: WardenError, signal: AbortSignal | undefined): Promise<LockResult> {
     if (refusal.code !== 'no-space') return { outcome: 'unavailable', reason: refusal.message, code: refusal.code };
-    const leader = await new LeasedKey(client, leaderKey(), value(''), leaderTtlSeconds).read(signal).catch(() => undefined);
-    const elected = leader === undefined ? 'no daemon is elected' : `elected is ${describeHolder(leader)}`;
+    const found = await elected(signal).catch(() => undefined);
+    const who = found === undefined ? 'no daemon is elected' : `elected is ${found}`;
     return {
       outcome: 'unavailable',
-      reason: `NOSPACE is armed, so etcd grants no lease; nobody holds the lock, ${elected}`,
+      reason: `NOSPACE is armed, so etcd grants no lease; nobody holds the lock, ${who}`,
       code: refusal.code,
     };
+  }
+
+  async function elected(signal?: AbortSignal): Promise<string | undefined> {
+    const leader = await new LeasedKey(client, leaderKey(), value(''), leaderTtlSeconds).read(signal);
+    return leader === undefined ? undefined : describeHolder(leader);
   }
 
   function leaderKey(): string {
@@ -103,6 +112,7 @@ export function openCoordination(access: ClusterAccess, options: CoordinationOpt
 
   return {
     lock,
+    elected,
     slotServed: async (slot, signal) => served(await readSlot(client, slotKey, signal), slot, Date.now()),
     recordSlot: (slot, id, signal) => recordSlot(client, slotKey, { slot, id, by: holder, at: new Date().toISOString() }, signal),
     advance: async (signal) => {

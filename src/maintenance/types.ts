@@ -28,7 +28,7 @@ export interface Sight {
 export interface RoundEvents {
   readonly logger: Logger;
   /** Steps: `compact`, `settle`, `move-leader`, `defrag`, `disarm`, `look`. */
-  readonly progress: (event: { readonly step: string; readonly message: string; readonly subject?: string }) => void;
+  readonly progress: (event: { readonly step: string; readonly message: string; readonly subject?: string; readonly overdue?: boolean }) => void;
 }
 
 /** One action that was carried out. */
@@ -41,6 +41,8 @@ export interface ActionResult {
   readonly beforeBytes?: number;
   readonly afterBytes?: number;
   readonly predictedMs?: number;
+  /** It took longer than a minute and than three times what was predicted. */
+  readonly overdue?: boolean;
   /** Of a compaction. */
   readonly revision?: string;
   readonly message: string;
