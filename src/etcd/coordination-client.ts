@@ -50,17 +50,23 @@ export class CoordinationClient {
   /**
    * Carries out an operation at the first endpoint that can, within twice the request timeout. The operation may be repeated after an unclear
    * failure, so it must come out the same when it had been carried out before.
+   * @param timeoutMs of one attempt; the request timeout unless it is shorter
    * @throws WardenError what the last endpoint said
    */
-  async run<T>(what: string, signal: AbortSignal | undefined, operation: (attempt: Attempt) => Promise<T>): Promise<T> {
-    const { requestTimeoutMs } = this.#access;
-    const end = Date.now() + 2 * requestTimeoutMs;
+  async run<T>(
+    what: string,
+    signal: AbortSignal | undefined,
+    operation: (attempt: Attempt) => Promise<T>,
+    timeoutMs: number = Number.POSITIVE_INFINITY,
+  ): Promise<T> {
+    const attemptMs = Math.min(timeoutMs, this.#access.requestTimeoutMs);
+    const end = Date.now() + 2 * this.#access.requestTimeoutMs;
     let failure: WardenError | undefined;
     for (const endpoint of this.#order) {
       const left = end - Date.now();
       if (left <= 0) break;
       try {
-        const result = await this.#at(endpoint, what, Math.min(left, requestTimeoutMs), signal, operation);
+        const result = await this.#at(endpoint, what, Math.min(left, attemptMs), signal, operation);
         this.#order = [endpoint, ...this.#order.filter((one) => one !== endpoint)];
         return result;
       } catch (error) {
@@ -71,7 +77,7 @@ export class CoordinationClient {
         this.#order = [...this.#order.filter((one) => one !== endpoint), endpoint];
       }
     }
-    throw failure ?? new WardenError('timeout', `${what} did not end within ${2 * requestTimeoutMs} ms`);
+    throw failure ?? new WardenError('timeout', `${what} did not end within ${2 * this.#access.requestTimeoutMs} ms`);
   }
 
   close(): void {

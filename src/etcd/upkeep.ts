@@ -33,6 +33,9 @@ export interface Upkeep {
   close(): void;
 }
 
+/** Of a read, at one member: one that is frozen must not hold up a look at the others. */
+const READ_MS = 2_000;
+
 export interface UpkeepOptions {
   /** Of our own keys: where a user without the root role may read. Default `/etcd-warden`. */
   readonly keyPrefix?: string | undefined;
@@ -51,7 +54,12 @@ export function openUpkeep(access: ClusterAccess, { keyPrefix = '/etcd-warden' }
     operation: (attempt: Attempt) => Promise<T>,
   ): Promise<T> {
     try {
-      return await client.run(`${what === 'read' ? 'reading' : 'writing'} ${key}`, signal, operation);
+      return await client.run(
+        `${what === 'read' ? 'reading' : 'writing'} ${key}`,
+        signal,
+        operation,
+        what === 'read' ? READ_MS : undefined,
+      );
     } catch (error) {
       if (!(error instanceof WardenError && error.code === 'permission-denied')) throw error;
       const user = access.user ?? 'of the client certificate';
@@ -74,7 +82,7 @@ export function openUpkeep(access: ClusterAccess, { keyPrefix = '/etcd-warden' }
     },
     compactRevision: async (signal) => {
       try {
-        return await client.run('asking for the compact revision', signal, (attempt) => compactRevision(attempt, unwritten));
+        return await client.run('asking for the compact revision', signal, (attempt) => compactRevision(attempt, unwritten), READ_MS);
       } catch (error) {
         if (signal?.aborted) throw error;
         return undefined;
