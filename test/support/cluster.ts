@@ -66,6 +66,8 @@ export interface Cluster extends AsyncDisposable {
   /** Raises an alarm without its cause. */
   raiseAlarm(type: AlarmRecord['type'], member: Member): Promise<void>;
   disarmAlarms(): Promise<void>;
+  /** One alarm of one member. */
+  disarmAlarm(type: AlarmRecord['type'], memberId: bigint): Promise<void>;
   /** Writes until etcd itself raises NOSPACE; needs a small quotaBackendBytes. */
   exhaustQuota(): Promise<void>;
   addLearner(): Promise<Member>;
@@ -85,6 +87,7 @@ const TOKEN_AGE_MS = 60_000;
 /** NONE, NOSPACE, CORRUPT and GET, ACTIVATE, DEACTIVATE of rpc.proto. */
 const ALARM_TYPES = { NOSPACE: 1, CORRUPT: 2 } as const;
 const ACTIVATE = 1;
+const DEACTIVATE = 2;
 
 /** A real etcd cluster on loopback, healthy when this resolves, gone with all its data at `stop` or when the test process ends. */
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
@@ -290,6 +293,10 @@ async function start(options: ClusterOptions): Promise<Cluster> {
     async raiseAlarm(type, member) {
       const { memberId } = await member.status();
       await member.rpc.call('etcdserverpb.Maintenance/Alarm', encode([1, ACTIVATE], [2, memberId], [3, ALARM_TYPES[type]]));
+    },
+    async disarmAlarm(type, memberId) {
+      const request = encode([1, DEACTIVATE], [2, memberId], [3, ALARM_TYPES[type]]);
+      await (await leader()).rpc.call('etcdserverpb.Maintenance/Alarm', request);
     },
     async disarmAlarms() {
       await etcdctl(['alarm', 'disarm']);

@@ -11,6 +11,8 @@ export interface Interception {
   readonly instead?: { readonly code: number; readonly message: string };
   /** The client gets the answer when this has resolved, counted from when the member has given it. */
   readonly after?: () => Promise<unknown> | void;
+  /** The member has gone without an answer. */
+  readonly lost?: () => void;
   /** The client's connection is reset instead of the answer, as when a load balancer gives up. */
   readonly cut?: boolean;
 }
@@ -75,7 +77,10 @@ export async function startGrpcProxy(target: string): Promise<GrpcProxy> {
     stream.pipe(request);
     let trailers: IncomingHttpHeaders = {};
     request.on('trailers', (received) => (trailers = received));
-    const [answer, ended] = await responseOf(request);
+    const [answer, ended] = await responseOf(request).catch((error: unknown) => {
+      interception?.lost?.();
+      throw error;
+    });
     await interception?.after?.();
     if (interception?.cut === true) stream.session?.destroy();
     if (stream.destroyed) return;
