@@ -1,10 +1,276 @@
 /** One round of maintenance of a cluster, for the daemon and for the verbs. */
-import { WardenError } from '../errors.ts';
-import type { RoundResult } from '../maintenance/types.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { currentGeneration } from '../catalog/generations.ts';
+import { readCatalog } from '../catalog/read.ts';
+import type { Catalog } from '../catalog/types.ts';
+import type { ClusterConfig } from '../config/types.ts';
+import { asError, WardenError } from '../errors.ts';
+import { accessOf } from '../etcd/access.ts';
+import { openCoordination } from '../etcd/coordination.ts';
+import { MemberClient } from '../etcd/member.ts';
+import { openUpkeep, type Upkeep } from '../etcd/upkeep.ts';
+import type { ClusterAccess } from '../etcd/types.ts';
+import { openOwnership, type Ownership } from '../maintenance/ownership.ts';
+import { plan } from '../maintenance/planner/plan.ts';
+import { predictedFreezeMs } from '../maintenance/planner/rate.ts';
+import type { ClusterState, Plan, RevisionMark, Wish } from '../maintenance/planner/types.ts';
+import { policyOf } from '../maintenance/policy.ts';
+import { openRecord, type MaintenanceRecordStore } from '../maintenance/record/record.ts';
+import { runRound } from '../maintenance/round.ts';
+import { samplesFile } from '../maintenance/samples.ts';
+import { openLook } from '../maintenance/sight/look.ts';
+import { PACE } from '../maintenance/steps/setting.ts';
+import type { RoundResult, Samples, Sight } from '../maintenance/types.ts';
+import { catalogCache } from './catalog.ts';
+import { proofHistory } from './proof/history.ts';
+import { clusterOf, withStores } from './stores.ts';
 import type { JobContext, MaintainRequest } from './types.ts';
 
-/** @throws WardenError */
+/** Seconds that a dead process keeps the lock, when nothing is to be frozen for long. */
+const LOCK_TTL_SECONDS = 30;
+/** Of the longest predicted freeze; the lease must outlive it threefold, and a frozen leader renews none. */
+const TTL_FACTOR = 4;
+/** What the stores tell only makes a plan better, so nobody waits long for it. */
+const CATALOG_PATIENCE_MS = 10_000;
+
+/**
+ * Carries out what is due, or what was asked for by hand, as far as the rules allow.
+ * @throws WardenError `usage` for a member that does not exist, `locked`, `interrupted`, and what kept the cluster from being looked at or locked; all
+ *   later failures are in the result
+ */
 export async function maintain(request: MaintainRequest, context: JobContext): Promise<RoundResult> {
-  context.signal.throwIfAborted();
-  return Promise.reject(new WardenError('failed', `no step of maintenance is known for ${request.cluster}`));
+  return withScene(request, context, async (scene) => {
+    const { cluster } = scene;
+    const { sight, wish, plan: foreseen } = await preview(request, context, scene);
+    for (const note of sight.notes) context.logger.warn({ cluster: cluster.name }, note);
+    if (foreseen.action === undefined) {
+      // Nobody is kept out for nothing. The other verdicts are those of a round without actions.
+      return { cluster: cluster.name, outcome: foreseen.complete ? 'nothing' : 'refused', actions: [], plan: foreseen, failure: undefined };
+    }
+    return withLock(scene, sight.state, request, context, async () =>
+      runRound({
+        cluster: cluster.name,
+        wish,
+        policy: policyOf(cluster.maintenance),
+        ownership: scene.ownership(),
+        record: scene.record,
+        settleMs: cluster.maintenance.settleMs,
+        setting: {
+          look: scene.look,
+          open: (endpoint) => new MemberClient(scene.access, endpoint),
+          upkeep: scene.upkeep,
+          keyPrefix: cluster.keyPrefix.replace(/\/+$/, ''),
+          maxLag: policyOf(cluster.maintenance).maxLag,
+          events: { logger: context.logger, progress: context.progress },
+          signal: context.signal,
+          now: context.now,
+          pace: PACE,
+        },
+      }),
+    );
+  });
+}
+
+/**
+ * What would be done and why not more: takes no lock and changes nothing.
+ * @throws WardenError `usage` for a member that does not exist, and what kept the cluster from being looked at
+ */
+export async function previewMaintenance(request: MaintainRequest, context: JobContext): Promise<{ sight: Sight; plan: Plan }> {
+  return withScene(request, context, async (scene) => {
+    const { sight, plan: made } = await preview(request, context, scene);
+    return { sight, plan: made };
+  });
+}
+
+/** Everything that a round works with; open as long as it. */
+interface Scene {
+  readonly cluster: ClusterConfig;
+  readonly access: ClusterAccess;
+  readonly upkeep: Upkeep;
+  readonly record: MaintenanceRecordStore;
+  readonly look: (signal: AbortSignal) => Promise<Sight>;
+  ownership(): Ownership;
+  own(ownership: Ownership): void;
+}
+
+async function withScene<T>(request: MaintainRequest, context: JobContext, work: (scene: Scene) => Promise<T>): Promise<T> {
+  const { config, logger, signal, now } = context;
+  const cluster = clusterOf(config, request.cluster);
+  const access = accessOf(cluster);
+  const upkeep = openUpkeep(access, { keyPrefix: cluster.keyPrefix });
+  const { name, keyPrefix } = cluster;
+  const record = openRecord({ name, stateDir: config.stateDir, keyPrefix, access, logger, now });
+  const elected = request.elected;
+  let ownership: Ownership | undefined;
+  try {
+    const [told, samples] = await Promise.all([
+      toldByStores(cluster, context),
+      samplesFile(config.stateDir, name).read(),
+      record.read(signal),
+    ]);
+    const eyes = openLook({
+      cluster,
+      access,
+      upkeep,
+      past: () => record.current(),
+      marks: () => [],
+      // Snapshots and proofs of this cluster hold the lock that this round needs; whoever holds it, no other reads of ours run.
+      ownReads: () => [],
+      disagreement: () => told.disagreement,
+      lock: () => ownership?.state() ?? { state: 'unasked', detail: undefined, elected },
+      now,
+      logger,
+    });
+    // Marks of another cluster say nothing, and which one this is the look tells.
+    const look = async (inner: AbortSignal): Promise<Sight> => {
+      const sight = await eyes.look(inner);
+      const marks = marksOf(sight.state.clusterId, told.marks, samples);
+      return { ...sight, state: { ...sight.state, marks } };
+    };
+    try {
+      return await work({
+        cluster,
+        access,
+        upkeep,
+        record,
+        look,
+        ownership: () => {
+          if (ownership === undefined) throw new Error('nobody asked for the lock yet');
+          return ownership;
+        },
+        own: (one) => {
+          ownership = one;
+        },
+      });
+    } finally {
+      eyes.close();
+    }
+  } finally {
+    record.close();
+    upkeep.close();
+  }
+}
+
+async function preview(request: MaintainRequest, context: JobContext, scene: Scene): Promise<{ sight: Sight; wish: Wish; plan: Plan }> {
+  context.progress({ step: 'look', message: 'asking the members' });
+  const since = context.now().getTime();
+  const sight = await scene.look(context.signal);
+  const wish = wishOf(request, scene.cluster, sight.state, since);
+  return { sight, wish, plan: plan(sight.state, policyOf(scene.cluster.maintenance), wish) };
+}
+
+/** Runs `work` as the owner of the cluster. @throws WardenError `locked`, or why no lock can be had */
+async function withLock<T>(
+  scene: Scene,
+  state: ClusterState,
+  request: MaintainRequest,
+  context: JobContext,
+  work: () => Promise<T>,
+): Promise<T> {
+  const { cluster, access } = scene;
+  const { keyPrefix } = cluster;
+  const { logger, signal } = context;
+  const coordination = cluster.coordinate ? openCoordination(access, { keyPrefix, logger }) : undefined;
+  try {
+    const longestMs = Math.max(0, ...state.members.filter(({ reachable }) => reachable).map(predictedFreezeMs));
+    const ownership = openOwnership({
+      coordination,
+      purpose: `maintenance of ${cluster.name}`,
+      elected: request.elected,
+      ttlSeconds: Math.max(LOCK_TTL_SECONDS, Math.ceil((TTL_FACTOR * longestMs) / 1000)),
+      keyPrefix,
+      logger,
+    });
+    scene.own(ownership);
+    await ownership.take(signal);
+    try {
+      return await work();
+    } finally {
+      await ownership.release();
+    }
+  } finally {
+    await coordination?.close();
+  }
+}
+
+function wishOf({ wish }: MaintainRequest, cluster: ClusterConfig, state: ClusterState, since: number): Wish {
+  switch (wish.kind) {
+    case 'routine':
+      return { kind: 'routine', since };
+    case 'defrag':
+      return { ...wish, since, members: wish.members === 'all' ? 'all' : wish.members.map((given) => idOf(given, state)) };
+    case 'compact':
+      return { kind: 'compact', since, keep: wish.keep ?? cluster.maintenance.keep, yes: wish.yes };
+    case 'disarm':
+      return { ...wish, since };
+  }
+}
+
+/** A name, an id or an endpoint, as `status` shows them. */
+function idOf(given: string, { members }: ClusterState): string {
+  const wanted = given.replace(/\/+$/, '');
+  const found = members.filter(
+    ({ id, name, endpoint }) =>
+      id === wanted.toLowerCase() ||
+      name === wanted ||
+      (endpoint !== '' && endpoint.replace(/^\w+:\/\//, '') === wanted.replace(/^\w+:\/\//, '')),
+  );
+  const [only, ...others] = found;
+  if (only !== undefined && others.length === 0) return only.id;
+  const names = members.map(({ id, name }) => (name === id ? id : `${name} (${id})`)).join(', ');
+  throw new WardenError('usage', only === undefined ? `there is no member ${given}` : `${given} is the name of several members`, {
+    hint: `members are: ${names}`,
+  });
+}
+
+interface Told {
+  /** With the id of the cluster. */
+  readonly marks: readonly (RevisionMark & { readonly clusterId: string })[];
+  readonly disagreement: ClusterState['disagreement'];
+}
+
+/** What the backups tell of the cluster: when it had which revision, and whether members disagreed. Never a reason not to work. */
+async function toldByStores(cluster: ClusterConfig, context: JobContext): Promise<Told> {
+  const nothing: Told = { marks: [], disagreement: undefined };
+  if (cluster.backup.stores.length === 0) return nothing;
+  const stop = new AbortController();
+  const signal = AbortSignal.any([context.signal, stop.signal]);
+  try {
+    const read = withStores(context.config, cluster.backup.stores, context.logger, async (stores) =>
+      told(await readCatalog(stores, cluster.name, { signal, cache: catalogCache(context.config) })),
+    );
+    read.catch(() => {}); // nobody may be waiting any more
+    const inTime = sleep(CATALOG_PATIENCE_MS, undefined, { signal }).then(() => {
+      throw new WardenError('timeout', `the stores did not answer within ${CATALOG_PATIENCE_MS / 1000} s`);
+    });
+    inTime.catch(() => {});
+    return await Promise.race([read, inTime]);
+  } catch (error) {
+    context.signal.throwIfAborted();
+    context.logger.warn({ cluster: cluster.name, err: asError(error) }, 'what the backups tell of this cluster is left out of account');
+    return nothing;
+  } finally {
+    stop.abort();
+  }
+}
+
+/** Of the newest history alone: revisions of an earlier one are not this cluster's. */
+function told(catalog: Catalog): Told {
+  const lineage = currentGeneration(catalog.generations)?.lineage;
+  const { disagreement } = proofHistory(catalog, lineage);
+  return {
+    marks: catalog.backups
+      .filter(({ manifest }) => manifest.lineage === lineage)
+      .flatMap(({ manifest: { clusterId, marks } }) =>
+        marks.map(({ time, revision }) => ({ clusterId, timeMs: Date.parse(time), revision: BigInt(revision) })),
+      ),
+    disagreement: disagreement === undefined ? undefined : { members: disagreement.members, reason: disagreement.reason },
+  };
+}
+
+/** Oldest first. */
+function marksOf(clusterId: string, fromStores: Told['marks'], samples: Samples): RevisionMark[] {
+  const stored = fromStores.filter((mark) => mark.clusterId === clusterId).map(({ timeMs, revision }) => ({ timeMs, revision }));
+  const sampled = samples.clusterId === clusterId ? samples.marks : [];
+  return [...stored, ...sampled].sort((a, b) => a.timeMs - b.timeMs);
 }

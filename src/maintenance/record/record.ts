@@ -23,6 +23,8 @@ export interface RecordOptions {
   readonly access: ClusterAccess;
   readonly logger: Logger;
   readonly now: () => Date;
+  /** Tests bring their own. */
+  readonly keys?: Pick<KeysClient, 'read' | 'put'> & { close?(): void };
 }
 
 export interface MaintenanceRecordStore {
@@ -44,7 +46,7 @@ const MOST_TRIES = 5;
 
 export function openRecord(options: RecordOptions): MaintenanceRecordStore {
   const { logger, now } = options;
-  const keys = new KeysClient(options.access);
+  const keys: NonNullable<RecordOptions['keys']> = options.keys ?? new KeysClient(options.access);
   const key = Buffer.from(`${options.keyPrefix.replace(/\/+$/, '')}/maintenance/${options.name}`);
   const file = recordFile(options.stateDir, options.name);
   let entries: Entries = NO_ENTRIES;
@@ -129,6 +131,6 @@ export function openRecord(options: RecordOptions): MaintenanceRecordStore {
       await toFile();
       await inEtcd('written', signal, toEtcd);
     },
-    close: () => keys.close(),
+    close: () => keys.close?.(),
   };
 }

@@ -3,6 +3,7 @@
  * (H11, apply.go), and a member that still deletes is no candidate for anything. So each is asked for the same compaction again, which it answers when
  * the one that runs has ended; and then bytes in use must have stopped falling, for those that could not be asked.
  */
+import { formatBytes } from '../../config/units.ts';
 import { crashPoint } from '../../crash-points.ts';
 import { asError, errorDetails } from '../../errors.ts';
 import type { Action, ClusterState } from '../planner/types.ts';
@@ -54,7 +55,7 @@ export async function compact(
   const message =
     outcome === 'already'
       ? `revision ${action.revision} was compacted already`
-      : `compacted at revision ${action.revision}; ${freed} bytes of the fullest member are free now`;
+      : `compacted at revision ${action.revision}; ${formatBytes(freed)} more of the fullest member are free`;
   events.logger.info({ revision: action.revision, outcome, tookMs, freed }, 'compacted');
   await setting.note({ kind: 'compacted', atMs: setting.now().getTime(), revision });
   return { kind: 'done', result: { action: 'compact', member: undefined, tookMs, revision: action.revision, message } };

@@ -4,7 +4,7 @@
  * nothing else is begun before the member has answered a linearizable read (H2).
  */
 import { crashPoint } from '../../crash-points.ts';
-import { formatDurationShort } from '../../config/units.ts';
+import { formatBytes, formatDurationShort } from '../../config/units.ts';
 import { asError, WardenError } from '../../errors.ts';
 import { hex } from '../../etcd/ids.ts';
 import type { Action, ClusterState, MemberState } from '../planner/types.ts';
@@ -74,21 +74,21 @@ async function freeze(
     if (call.error instanceof WardenError && call.error.code === 'permission-denied') throw call.error;
     throw surprise(
       `${member.name} answered its defragmentation with: ${call.error.message}`,
-      `it answers again, with ${now.dbSize} bytes where it had ${before.bytes}; look into its log, and for room in its data folder`,
+      `it answers again, with ${formatBytes(now.dbSize)} where it had ${formatBytes(before.bytes)}; look into its log, and for room in its data folder`,
       call.error,
     );
   }
   if (call.outcome === 'lost') {
     throw surprise(
       `${member.name} answers reads again, but never answered its defragmentation in ${formatDurationShort(tookMs)}`,
-      `it has ${now.dbSize} bytes where it had ${before.bytes}; look for a proxy between, and into its log`,
+      `it has ${formatBytes(now.dbSize)} where it had ${formatBytes(before.bytes)}; look for a proxy between, and into its log`,
     );
   }
   refuseNewCorrupt(state, after);
   const gained = before.bytes - now.dbSize;
   if (action.gainBytes >= GAIN_THAT_COUNTS && gained < action.gainBytes * EXPECTED_SHARE) {
     throw surprise(
-      `${member.name} was defragmented and has ${now.dbSize} bytes where it had ${before.bytes}: ${action.gainBytes} less were expected`,
+      `${member.name} was defragmented and has ${formatBytes(now.dbSize)} where it had ${formatBytes(before.bytes)}: ${formatBytes(action.gainBytes)} less were expected`,
       'somebody may be writing as fast as space is given back; see `etcd-warden status`',
     );
   }
@@ -107,7 +107,7 @@ async function freeze(
     afterBytes: now.dbSize,
     predictedMs,
     ...(call.overdue ? { overdue: true } : {}),
-    message: `${name} was defragmented in ${formatDurationShort(Math.max(1, tookMs))}, from ${before.bytes} to ${now.dbSize} bytes`,
+    message: `${name} was defragmented in ${formatDurationShort(Math.max(1, tookMs))}, from ${formatBytes(before.bytes)} to ${formatBytes(now.dbSize)}`,
   };
 }
 

@@ -4,7 +4,7 @@
  */
 import { crashPoint } from '../../crash-points.ts';
 import { asError } from '../../errors.ts';
-import type { Action, ClusterState } from '../planner/types.ts';
+import type { Action, ClusterState, MemberState } from '../planner/types.ts';
 import { memberOf, nameOf, pause, surprise, withMember, type StepOutcome, type StepSetting } from './setting.ts';
 
 const HINT = 'the leader is not defragmented; look for an overloaded or separated member, and try again';
@@ -28,7 +28,7 @@ export async function moveLeader(
     throw surprise(`${from.name} did not hand leadership to ${to.name}: ${asError(error).message}`, HINT, error);
   }
   crashPoint('after-move-leader');
-  await untilLed(to.id, setting);
+  await untilLed(to, setting);
   const tookMs = Math.round(performance.now() - started);
   events.logger.info({ from: from.name, to: to.name, tookMs }, 'leadership moved');
   return {
@@ -37,18 +37,26 @@ export async function moveLeader(
   };
 }
 
-async function untilLed(id: string, setting: StepSetting): Promise<void> {
+async function untilLed(to: MemberState, setting: StepSetting): Promise<void> {
   const end = performance.now() + setting.pace.leaderMs;
   for (;;) {
-    const { state } = await setting.look(setting.signal);
-    const voters = state.members.filter((member) => member.voter && member.reachable);
-    if (agreed(voters, id)) return;
-    // A third one was elected: whoever that is, it is not what was planned.
-    const named = [...new Set(voters.map(({ leader }) => leader))];
-    const other = named.length === 1 && named[0] !== '' && named[0] !== id ? named[0] : undefined;
+    const state = await setting.look(setting.signal).then(
+      (sight) => sight.state,
+      () => undefined, // nobody can be asked in the middle of an election: the next look tells
+    );
+    setting.signal.throwIfAborted();
+    const voters = (state?.members ?? []).filter((member) => member.voter && member.reachable);
+    if (agreed(voters, to.id)) return;
     if (performance.now() > end) {
-      const who = other === undefined ? 'the members do not agree who leads' : `${nameOf(state, other)} leads`;
-      throw surprise(`${nameOf(state, id)} was to lead and ${who} after ${Math.round(setting.pace.leaderMs / 1000)} s`, HINT);
+      const named = [...new Set(voters.map(({ leader }) => leader))];
+      const [only] = named;
+      const who =
+        state === undefined || only === undefined || only === '' || named.length > 1
+          ? 'the members do not agree who leads'
+          : only === to.id
+            ? 'not every voter is in its term and answers reads'
+            : `${nameOf(state, only)} leads`;
+      throw surprise(`${to.name} was to lead, and ${who} after ${Math.round(setting.pace.leaderMs / 1000)} s`, HINT);
     }
     await pause(Math.min(100, setting.pace.pollMs), setting.signal);
   }
