@@ -33,7 +33,11 @@ export function crossed(
       const message = `${member.name} is at ${shareText(quotaShareOf(member) ?? 0)} of its quota, and ${sizeText(free)} of it are free`;
       found.push({ what: 'near-quota', member: member.name, message });
     } else if (isTooFree(member, policy)) {
-      found.push({ what: 'too-free', member: member.name, message: `${sizeText(free)} of the ${sizeText(member.dbSize)} of ${member.name} are free` });
+      found.push({
+        what: 'too-free',
+        member: member.name,
+        message: `${sizeText(free)} of the ${sizeText(member.dbSize)} of ${member.name} are free`,
+      });
     }
   }
   return found;

@@ -29,7 +29,12 @@ const FAR_MS = 100 * 365 * DAY_MS;
  * From one member's samples of the last day, in any order. Two things reach a quota: the file, which grows until it is defragmented, and what is in use,
  * which defragmentation cannot help; the earlier one counts. Undefined when there are too few samples to tell.
  */
-export function forecast(sizes: readonly SizeSample[], quota: number | undefined, nowMs: number, overMs: number = DAY_MS): Forecast | undefined {
+export function forecast(
+  sizes: readonly SizeSample[],
+  quota: number | undefined,
+  nowMs: number,
+  overMs: number = DAY_MS,
+): Forecast | undefined {
   const lately = sizes.filter(({ timeMs }) => timeMs <= nowMs && timeMs > nowMs - overMs).sort((a, b) => a.timeMs - b.timeMs);
   const inUse = lately.flatMap(({ timeMs, dbSizeInUse }) => (dbSizeInUse === undefined ? [] : [{ timeMs, bytes: dbSizeInUse }]));
   const file = sinceDrop(lately.map(({ timeMs, dbSize }) => ({ timeMs, bytes: dbSize })));
@@ -50,7 +55,8 @@ function sinceDrop(points: readonly Point[]): readonly Point[] {
 
 function trendOf(points: readonly Point[], quota: number | undefined, nowMs: number): Forecast | undefined {
   const [first, last] = [points[0], points.at(-1)];
-  if (first === undefined || last === undefined || points.length < MIN_SAMPLES || last.timeMs - first.timeMs < MIN_SPAN_MS) return undefined;
+  if (first === undefined || last === undefined || points.length < MIN_SAMPLES || last.timeMs - first.timeMs < MIN_SPAN_MS)
+    return undefined;
   const perMs = medianSlope(thinned(points));
   const spanMs = last.timeMs - first.timeMs;
   const bytesPerDay = Math.round(perMs * DAY_MS);

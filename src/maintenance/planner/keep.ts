@@ -4,7 +4,12 @@ import { timeText } from './words.ts';
 
 export type CompactTarget =
   | { readonly revision: bigint; readonly rule?: undefined }
-  | { readonly revision?: undefined; readonly rule: 'no-time-known' | 'keeps-everything'; readonly message: string; readonly hint?: string };
+  | {
+      readonly revision?: undefined;
+      readonly rule: 'no-time-known' | 'keeps-everything';
+      readonly message: string;
+      readonly hint?: string;
+    };
 
 type KeepView = Pick<ClusterState, 'nowMs' | 'revision' | 'compactRevision' | 'marks'>;
 
@@ -13,7 +18,8 @@ export function compactTo(keep: Keep, state: KeepView): CompactTarget {
   const found = 'revisions' in keep ? state.revision - BigInt(Math.max(1, Math.ceil(keep.revisions))) : revisionBefore(keep.ms, state);
   if (found === undefined) {
     const oldest = state.marks[0];
-    const known = oldest === undefined ? 'none is known' : `the oldest that is known is ${timeText(Math.max(0, state.nowMs - oldest.timeMs))} old`;
+    const known =
+      oldest === undefined ? 'none is known' : `the oldest that is known is ${timeText(Math.max(0, state.nowMs - oldest.timeMs))} old`;
     return {
       rule: 'no-time-known',
       message: `which revision the cluster had ${timeText('ms' in keep ? keep.ms : 0)} ago cannot be told: ${known}`,

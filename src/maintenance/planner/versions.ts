@@ -141,7 +141,9 @@ export const VERSION_HAZARDS: readonly VersionHazard[] = [
 
 /** Those that this release has, in the order of the table. */
 export function hazardsOf(version: string): readonly VersionHazard[] {
-  return VERSION_HAZARDS.filter(({ ranges }) => ranges.some(({ from, until }) => compare(version, from) >= 0 && compare(version, until) < 0));
+  return VERSION_HAZARDS.filter(({ ranges }) =>
+    ranges.some(({ from, until }) => compare(version, from) >= 0 && compare(version, until) < 0),
+  );
 }
 
 /** The first release of its own minor line without the hazard; of the oldest one that has any, for lines that never got it. */
