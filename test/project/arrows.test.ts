@@ -55,6 +55,8 @@ describe('the check of the import graph', () => {
     ['sideways', 'format/a.ts', '../mvcc/x.ts'],
     ['from a pure folder to config', 'retention/a.ts', '../config/x.ts'],
     ['from a pure folder to a file that is not plain', 'format/a.ts', '../version.ts'],
+    ['from a pure folder to the folder around it', 'maintenance/planner/a.ts', '../types.ts'],
+    ['from a pure folder inside of another to a layer below', 'maintenance/planner/a.ts', '../../etcd/x.ts'],
     ['from config to telemetry', 'config/a.ts', '../telemetry/x.ts'],
     ['from config downwards', 'config/a.ts', '../store/x.ts'],
     ['from the root downwards', 'errors.ts', './store/x.ts'],
@@ -66,7 +68,8 @@ describe('the check of the import graph', () => {
 
   test('refuses a clock and a disk in a pure folder, and spares the others', () => {
     const lines = ["import { readFile } from 'node:fs/promises';", 'export const now = Date.now();'];
-    expect(impurities([file('boltdb/a.ts', ...lines), file('store/a.ts', ...lines)])).toHaveLength(2);
+    const files = ['boltdb/a.ts', 'maintenance/planner/a.ts', 'maintenance/a.ts', 'store/a.ts'].map((path) => file(path, ...lines));
+    expect(impurities(files)).toHaveLength(4);
   });
 
   test('finds a ring of three files', () => {

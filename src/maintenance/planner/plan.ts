@@ -85,9 +85,14 @@ function routine(view: View): Decision {
   return {
     ...rolling,
     checks: joined(rolling.checks, compaction.checks),
-    reasons: joined(rolling.reasons, compaction.reasons),
+    reasons: [...rolling.reasons, ...compaction.reasons.filter((each) => !rolling.reasons.some((other) => isSame(each, other)))],
     complete: rolling.complete && compaction.complete,
   };
+}
+
+/** Both ask some of the same gates. */
+function isSame(a: Check, b: Check): boolean {
+  return a.rule === b.rule && a.member === b.member;
 }
 
 function nothingArmed({ state, wish }: View): Decision {
