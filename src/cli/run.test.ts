@@ -62,6 +62,41 @@ test('what a verb says in the middle of its work does not stand behind the live 
   }
 });
 
+test('a flag that a verb has for itself is not the option of the configuration that has the same name', async () => {
+  const config = join(folder, 'own-flag.yaml');
+  // A store that cannot be used just now does not keep anybody from mending the cluster.
+  writeFileSync(
+    config,
+    'clusters: {prod: {endpoints: ["http://127.0.0.1:1"], retention: {keepLast: 5}}}\nstores: {far: {type: s3, bucket: far-away, region: r, caFile: /nowhere/ca.pem}}\n',
+  );
+  const given: unknown[] = [];
+  const load = vi
+    .spyOn(
+      VERBS.find(({ name }) => name === 'defrag')!,
+      'load',
+    )
+    .mockResolvedValue({
+      run: ({ loaded, options }) => {
+        given.push([options['member'], Object.values(loaded.config.clusters)[0]!.member]);
+        return Promise.resolve({ json: undefined, text: '' });
+      },
+    });
+  try {
+    for (const where of [
+      ['--config', config],
+      ['--endpoints', '127.0.0.1:1'],
+    ]) {
+      expect(await call(['defrag', '--member', 'm2', ...where, '--member', 'm3'])).toMatchObject({ code: 0, said: [] });
+    }
+    expect(given).toEqual([
+      [['m2', 'm3'], 'leader'],
+      [['m2', 'm3'], 'leader'],
+    ]);
+  } finally {
+    load.mockRestore();
+  }
+});
+
 describe('words that are not understood', () => {
   test.each([
     ['a verb that does not exist', ['bogus'], "unknown command 'bogus'", 'etcd-warden --help'],

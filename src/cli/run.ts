@@ -139,9 +139,16 @@ function loggerFor(verb: Verb, { config, origins }: LoadedConfig): Logger {
 const USES: Readonly<Record<Verb['needs'], readonly Use[]>> = {
   daemon: ['etcd', 'stores', 'daemon'],
   cluster: ['etcd', 'stores'],
+  etcd: ['etcd'],
   stores: ['stores'],
   none: ['etcd', 'stores', 'daemon'],
 };
+
+/** A flag that a verb has for itself (`defrag --member`) means nothing to the configuration, although an option of it has that name. */
+function configFlags(verb: Verb, options: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const own = new Set((verb.options ?? []).map(([flags]) => new Option(flags).attributeName()));
+  return Object.fromEntries(Object.entries(options).filter(([name]) => !own.has(name)));
+}
 
 async function runVerb(
   verb: Verb,
@@ -153,7 +160,7 @@ async function runVerb(
   const json = options['json'] === true;
   const alone = verb.alone?.[args[0] ?? ''];
   if (alone !== undefined) return print(await alone(), output, json);
-  const loaded: LoadedConfig = loadConfig({ flags: options, env, apart: verb.name === 'copy', uses: USES[verb.needs] });
+  const loaded: LoadedConfig = loadConfig({ flags: configFlags(verb, options), env, apart: verb.name === 'copy', uses: USES[verb.needs] });
   for (const warning of loaded.warnings) output.err(`${output.style('yellow', 'warning:')} ${warning}`);
   if (verb.changes) keepWorkingWithoutReader();
   const logger = loggerFor(verb, loaded);
@@ -186,7 +193,9 @@ async function runVerb(
     return print(answer, output, json);
   } catch (error) {
     progress.end();
-    const failure = describeFailure(stop.signal.aborted ? stop.signal.reason : error);
+    // What a verb says of its own interruption tells more than the signal.
+    const told = error instanceof WardenError && error.code === 'interrupted';
+    const failure = describeFailure(stop.signal.aborted && !told ? stop.signal.reason : error);
     printFailure(failure, output, json);
     return failure.exitCode;
   } finally {

@@ -41,8 +41,8 @@ export interface Verb {
   readonly options?: readonly (readonly [flags: string, description: string])[];
   /** Flags of the configuration that `--help` shows; all the others work as well. */
   readonly shows?: readonly string[];
-  /** Whose files and secrets are looked at. `daemon`: all; `cluster`: talks to etcd; `stores`: only backups; `none`: checks all, uses none. */
-  readonly needs: 'daemon' | 'cluster' | 'stores' | 'none';
+  /** Whose files and secrets are looked at. `daemon`: all; `cluster`: etcd and its backups; `etcd`: etcd alone, so that a store that is gone never stands in the way; `stores`: only backups; `none`: checks all, uses none. */
+  readonly needs: 'daemon' | 'cluster' | 'etcd' | 'stores' | 'none';
   readonly hidden?: boolean;
   /** A closed stdout must not end it: it changes something. */
   readonly changes: boolean;

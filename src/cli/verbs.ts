@@ -3,6 +3,8 @@ import type { Verb } from './verb.ts';
 
 /** What people type most. */
 const REACHING_ETCD = ['endpoints', 'cacert', 'cert', 'key', 'user', 'password-file', 'member'] as const;
+/** `--member` of `defrag` is whom to defragment. */
+const REACHING_FOR_UPKEEP = [...REACHING_ETCD.filter((flag) => flag !== 'member'), 'metrics-url', 'quota'];
 const KEEPING = ['keep-last', 'keep-hourly', 'keep-daily', 'keep-weekly', 'keep-monthly', 'keep-yearly', 'keep-within'] as const;
 
 export const VERBS: readonly Verb[] = [
@@ -295,10 +297,70 @@ export const VERBS: readonly Verb[] = [
     load: () => import('./verbs/accept-cluster.ts'),
   },
   {
-    name: 'status',
-    summary: 'the cluster and how it is protected',
+    name: 'compact',
+    summary: 'compact the history, keeping some of it',
     description:
-      'Members, leader, sizes, alarms, linearizable-read latency of each member, and what is protected since when.\nExit code 1 when a member is down or raises an alarm, quorum is lost, nothing is protected, or the newest verified backup is too old.',
+      'Removes history that is older than what is kept, never all of it, and waits until every member has finished, because etcd waits for one only. The file of a member does not shrink by it: `defrag` does that.\nShows what would be done and asks, unless --yes is given.\nExit code 14: a rule refuses it; 11: another process works on the cluster.',
+    examples: [
+      ['etcd-warden compact --keep 10000 --endpoints 127.0.0.1:2379', 'all but the newest 10000 revisions'],
+      ['etcd-warden compact --keep 10m --dry-run', 'which revision that would be, and what speaks against it'],
+    ],
+    options: [
+      ['--keep <history>', 'revisions to keep, or a time such as 10m, if it is known which revision that was (default: maintenance.keep)'],
+      ['--dry-run', 'only show what would be done, and every gate with its verdict'],
+      ['--yes', 'do not ask'],
+    ],
+    shows: REACHING_FOR_UPKEEP,
+    needs: 'etcd',
+    changes: true,
+    load: () => import('./verbs/compact.ts'),
+  },
+  {
+    name: 'defrag',
+    summary: 'give free space back, one member at a time, so that nobody notices',
+    description:
+      'A member that is defragmented answers nothing meanwhile. So: followers first, the fullest first; the leader last, after it has handed over; the next one only when the one before answers, has caught up and has shrunk. Without --all and --member only members that a threshold of the configuration names. Any surprise ends it.\nWith --all, where etcd has run out of space (NOSPACE), it does the whole cure: compacts, keeping some history, defragments every member, and lets the cluster accept writes again.\nShows what would be done, with the predicted freeze of each member, and asks, unless --yes is given. A cluster of one or two voters accepts nothing while one of them is frozen.\n--degraded is the way out when NOSPACE is armed and a member is down for good: the others are defragmented although each freeze takes the majority away. Nothing is written anyway then, but reads and lease renewals stop too. The other way out is to replace the member that is down.\nExit code 14: a rule refuses it; 11: another process works on the cluster; 130: interrupted, and a member may still be frozen.',
+    examples: [
+      ['etcd-warden defrag --dry-run', 'what would be done, how long each member would be frozen, and every gate with its verdict'],
+      ['etcd-warden defrag --member m2 --member m3 --endpoints 127.0.0.1:2379', 'these two, whatever the thresholds say'],
+      ['etcd-warden defrag --all --yes', 'every voter without asking; out of space, the whole cure'],
+      ['etcd-warden defrag --all --yes --degraded', 'out of space and a member is down: only with this'],
+    ],
+    options: [
+      ['--member <name...>', 'this member, by name, id or endpoint; more than once for several'],
+      ['--all', 'every voter, whatever the thresholds say'],
+      ['--dry-run', 'only show what would be done, and every gate with its verdict'],
+      ['--degraded', 'out of space with a member down: defragment the others, although each freeze stops the cluster'],
+      ['--yes', 'do not ask; also freezes one of one or two voters, longer than maintenance.maxFreeze and outside of the window'],
+    ],
+    shows: [...REACHING_FOR_UPKEEP, 'max-freeze', 'settle'],
+    needs: 'etcd',
+    changes: true,
+    load: () => import('./verbs/defrag.ts'),
+  },
+  {
+    name: 'disarm',
+    summary: 'let a cluster that ran out of space accept writes again',
+    description:
+      'Disarms NOSPACE alarms, each by the id of its member, only when every member is below maintenance.quotaShare of its own quota, and at most once an hour: else etcd arms them again at the next write. Alarms of members that are gone may go at any time. Then it puts and deletes a key of its own to prove that writes are accepted. CORRUPT is never touched.\nShows what would be done and asks, unless --yes is given.\nExit code 14: a rule refuses it; `defrag --all` frees the space first.',
+    examples: [
+      ['etcd-warden disarm --endpoints 127.0.0.1:2379', 'after `defrag`'],
+      ['etcd-warden disarm --dry-run', 'what stands in the way'],
+    ],
+    options: [
+      ['--dry-run', 'only show what would be done, and every gate with its verdict'],
+      ['--yes', 'do not ask'],
+    ],
+    shows: REACHING_FOR_UPKEEP,
+    needs: 'etcd',
+    changes: true,
+    load: () => import('./verbs/disarm.ts'),
+  },
+  {
+    name: 'status',
+    summary: 'the cluster, what it needs, and how it is protected',
+    description:
+      'Members, leader, sizes with the quota and where it is known from, alarms, latency of a linearizable read of each member; the last compaction and defragmentation, the next step of maintenance and why it is not taken now, when the quota is reached at the present growth; and what is protected since when.\nExit code 1 when a member is down or raises an alarm, quorum is lost, nothing is protected, or the newest verified backup is too old.',
     examples: [
       ['etcd-warden status', 'with the configuration file'],
       ['etcd-warden status --endpoints 127.0.0.1:2379 --from /var/backups/etcd', 'without a file'],

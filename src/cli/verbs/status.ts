@@ -1,37 +1,57 @@
 import type { Catalog } from '../../catalog/types.ts';
-import { formatBytes, formatDurationShort } from '../../config/units.ts';
+import { formatDurationShort } from '../../config/units.ts';
 import type { ClusterConfig } from '../../config/types.ts';
 import { asError, WardenError } from '../../errors.ts';
 import { loadCatalog } from '../../jobs/catalog.ts';
-import { protectionOf, reportCluster, type ClusterReport, type MemberReport, type Protection } from '../../jobs/status.ts';
+import { outlookOf, reportMaintenance } from '../../jobs/status-maintenance.ts';
+import { protectionOf, reportCluster, type ClusterReport, type Protection } from '../../jobs/status.ts';
 import { clusterOf, withStores } from '../../jobs/stores.ts';
 import { catalogRemarks } from '../output/backups.ts';
-import { printable, renderTable, type Column } from '../output/table.ts';
+import { clusterText, maintenanceJson, maintenanceText, memberJson } from '../output/cluster-status.ts';
+import { printable } from '../output/table.ts';
 import { chosenCluster, readCluster, requireStore } from '../selection.ts';
 import type { Answer, Invocation } from '../verb.ts';
 import { catalogJson } from './list.ts';
 
-/** Either half may fail on the worst night; the other is shown all the same, and the exit code is 1. */
+/** Each part may fail on the worst night; the others are shown all the same. Without members or backups the exit code is 1. */
 export async function run(invocation: Invocation): Promise<Answer> {
   const { loaded, context, output } = invocation;
   const cluster = clusterOf(loaded.config, chosenCluster(loaded));
-  const [report, catalog] = await Promise.all([
+  const [report, maintenance, catalog] = await Promise.all([
     reportCluster(cluster, context).catch((error: unknown) => asError(error)),
+    reportMaintenance(cluster, context).catch((error: unknown) => asError(error)),
     catalogOf(invocation, cluster).catch((error: unknown) => asError(error)),
   ]);
   context.signal.throwIfAborted();
+  const now = context.now();
   const { maxAgeMs } = cluster.backup;
   // Without a file the name is a guess until the backups have told theirs.
   const name = catalog instanceof Error ? cluster.name : catalog.cluster;
-  const healthy = isHealthy(report) && isProtected(catalog, maxAgeMs, context.now());
+  const healthy = isHealthy(report) && isProtected(catalog, maxAgeMs, now);
+  const outlook =
+    maintenance instanceof Error ? undefined : outlookOf(maintenance, catalog instanceof Error ? undefined : catalog, now.getTime());
+  const cannot = report instanceof Error;
   return {
     exitCode: healthy ? 0 : 1,
     json: {
       cluster: name,
-      etcd: report instanceof Error ? { error: report.message } : { ...report, cluster: name },
+      etcd: cannot
+        ? { error: report.message }
+        : { ...report, cluster: name, members: report.members.map((member) => memberJson(member, maintenance)) },
+      maintenance: maintenanceJson(maintenance, outlook),
       protection: catalog instanceof Error ? { error: catalog.message } : { ...protectionOf(catalog), maxAgeMs, ...catalogJson(catalog) },
     },
-    text: [...clusterText(report, name, output.width), '', ...protectionText(catalog, maxAgeMs, context.now())].join('\n'),
+    text: [
+      ...(cannot
+        ? [`cluster ${name}: ${printable(report.message)}`, ...hintOf(report)]
+        : [
+            ...clusterText(report, maintenance, name, now.getTime(), output.width),
+            '',
+            ...maintenanceText(maintenance, outlook, now.getTime(), output.width),
+          ]),
+      '',
+      ...protectionText(catalog, maxAgeMs, now),
+    ].join('\n'),
   };
 }
 
@@ -57,47 +77,6 @@ function isProtected(catalog: Catalog | Error, maxAgeMs: number, now: Date): boo
   if (catalog instanceof Error) return false;
   const { latest, disagreement } = protectionOf(catalog);
   return disagreement === undefined && latest !== undefined && now.getTime() - Date.parse(latest.time) <= maxAgeMs;
-}
-
-const COLUMNS: readonly Column<MemberReport>[] = [
-  { title: 'MEMBER', value: (member) => member.name ?? '?' },
-  { title: 'ENDPOINT', value: (member) => member.endpoint },
-  { title: 'ROLE', value: (member) => member.role },
-  { title: 'VERSION', spare: 3, value: (member) => member.version ?? '-' },
-  { title: 'SIZE', align: 'right', value: (member) => bytes(member.dbSize) },
-  { title: 'IN USE', align: 'right', spare: 2, value: (member) => bytes(member.dbSizeInUse) },
-  { title: 'REVISION', align: 'right', spare: 1, value: (member) => member.revision ?? '-' },
-  { title: 'TERM', align: 'right', spare: 5, value: (member) => member.raftTerm ?? '-' },
-  { title: 'LAG', align: 'right', spare: 4, value: (member) => member.raftLag ?? '-' },
-  {
-    title: 'READ',
-    align: 'right',
-    value: (member) => (member.readLatencyMs === undefined ? '-' : formatDurationShort(Math.max(1, member.readLatencyMs))),
-  },
-  { title: 'ALARMS', value: (member) => member.alarms.join(' ') || '-' },
-];
-
-function bytes(value: number | undefined): string {
-  return value === undefined ? '-' : formatBytes(value);
-}
-
-function clusterText(report: ClusterReport | Error, name: string, width: number): string[] {
-  if (report instanceof Error) return [`cluster ${name}: ${printable(report.message)}`, ...hintOf(report)];
-  return [
-    `cluster ${name} (${report.clusterId}): ${report.quorum ? 'has quorum' : 'NO QUORUM, or no leader'}`,
-    renderTable(COLUMNS, report.members, width),
-    ...memberErrors(report),
-    ...report.notes.map((note) => `note: ${printable(note)}`),
-  ];
-}
-
-/** What the notes do not tell already: those name the members that do not answer at all. */
-function memberErrors({ members, notes }: ClusterReport): string[] {
-  return members.flatMap(({ name, endpoint, error }) =>
-    error === undefined || notes.some((note) => note.includes(error))
-      ? []
-      : [`${printable(name ?? '?')} (${endpoint}): ${printable(error)}`],
-  );
 }
 
 function protectionText(catalog: Catalog | Error, maxAgeMs: number, now: Date): string[] {

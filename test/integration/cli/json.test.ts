@@ -195,6 +195,20 @@ describe('what --json prints', () => {
     await call('get --put', ['get', 'latest', '/k/', '--put-prefix', ...from()], 0);
   });
 
+  test('compact, defrag and disarm, looked at and done', async () => {
+    const direct = ['--endpoints', cluster.endpoints.join(','), '--state-dir', join(folder, 'state'), '--settle', '0s'];
+    for (let count = 0; count < 5; count++) await cluster.etcdctl(['put', '/k/3', String(count)]);
+    await call('compact', ['compact', '--keep', '2', '--dry-run', ...direct], 0);
+    await call('compact', ['compact', '--keep', '2', '--yes', ...direct], 0);
+    await call('defrag --dry-run', ['defrag', '--dry-run', ...direct], 0);
+    await call('defrag --dry-run', ['defrag', '--all', '--dry-run', ...direct], 0);
+    await call('error', ['defrag', '--all', ...direct], 14);
+    await call('defrag', ['defrag', '--all', '--yes', ...direct], 0);
+    await call('disarm', ['disarm', '--dry-run', ...direct], 0);
+    await call('disarm', ['disarm', '--yes', ...direct], 0);
+    await call('status', ['status', ...direct, '--from', join(folder, 'looks')], 0);
+  });
+
   test('config, healthcheck and failures', async () => {
     await call('config check', ['config', 'check', ...from()], 0);
     await call('config print', ['config', 'print', ...from()], 0);

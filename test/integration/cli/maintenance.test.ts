@@ -1,0 +1,277 @@
+/** The verbs of maintenance on real clusters, as somebody types them. */
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { runCli } from '../../../src/cli/run.ts';
+import { startCluster, type Cluster } from '../../support/cluster.ts';
+import { recordedOutput, type RecordedOutput } from '../../support/recorded-output.ts';
+import { runWarden } from '../../support/run-warden.ts';
+import { removeFolder, temporaryFolder } from '../../support/watchdog.ts';
+import { encode } from '../../support/wire.ts';
+
+const MIB = 1024 * 1024;
+/** Large enough for some garbage, small enough to be full in a moment. */
+const QUOTA = 64 * MIB;
+
+interface PlanJson {
+  readonly outcome: string;
+  readonly plan: {
+    readonly noSpace: boolean;
+    readonly steps: { action: string; members: string[]; predictedMs: number | null; leads: boolean | null }[];
+    readonly refusals: { rule: string; member: string | null; hint: string | null }[];
+    readonly gates: { rule: string; verdict: string }[];
+  };
+  readonly actions: {
+    action: string;
+    member: string | null;
+    beforeBytes: number | null;
+    afterBytes: number | null;
+    revision: string | null;
+  }[];
+  readonly members: { name: string; quota: number; quotaSource: string; leader: boolean }[];
+}
+
+interface Ran extends RecordedOutput {
+  readonly code: number;
+  json(): PlanJson & { error: { code: string; message: string; hint: string } };
+}
+
+let folder: string;
+let cluster: Cluster;
+let single: Cluster;
+beforeAll(async () => {
+  folder = temporaryFolder('cli-maintenance');
+  [cluster, single] = await Promise.all([
+    startCluster({ minor: '3.6', members: 3, quotaBackendBytes: QUOTA }),
+    startCluster({ minor: '3.6', members: 1 }),
+  ]);
+});
+afterAll(async () => {
+  await Promise.all([cluster[Symbol.asyncDispose](), single[Symbol.asyncDispose]()]);
+  removeFolder(folder);
+});
+
+/** A line that somebody types: `ask` is what he answers; without it nobody sits there. */
+async function warden(at: Cluster, words: readonly string[], options: { says?: boolean; asked?: string[] } = {}): Promise<Ran> {
+  const output = recordedOutput();
+  const { says, asked = [] } = options;
+  const line = [
+    ...words,
+    '--endpoints',
+    at.endpoints.join(','),
+    '--state-dir',
+    join(folder, at === single ? 'single' : 'state'),
+    '--settle',
+    '0s',
+  ];
+  const ask = (question: string): Promise<boolean> => {
+    asked.push(question);
+    return Promise.resolve(says === true);
+  };
+  const code = await runCli(line, { env: {}, output, ...(says === undefined ? {} : { ask }) });
+  return { ...output, code, json: () => JSON.parse(output.printed.join('\n')) as ReturnType<Ran['json']> };
+}
+
+async function sizes(at: Cluster = cluster): Promise<number[]> {
+  return Promise.all(at.members.map(async (member) => (await member.status()).dbSize));
+}
+
+/** A third of the quota that nobody needs: keys that were written and deleted again. */
+async function garbage(at: Cluster): Promise<void> {
+  await at.fill({ keys: 2000, valueBytes: 10_000, prefix: '/garbage/', compressible: false });
+  await at.etcdctl(['del', '--prefix', '/garbage/']);
+}
+
+// One story, in order: what is garbage for the first is gone for the next.
+describe('three members', () => {
+  test('compact: shown and refused without a terminal, done with --yes, and keeps the history that was asked for', async () => {
+    await garbage(cluster);
+    for (let count = 0; count < 120; count += 1)
+      await cluster.members[0]!.rpc.call('etcdserverpb.KV/Put', encode([1, '/count'], [2, String(count)]));
+    const refused = await warden(cluster, ['compact', '--keep', '100']);
+    expect(refused).toMatchObject({ code: 14, printed: [] });
+    expect(refused.said.join('\n')).toMatch(
+      /STEP +ACTION[^]*1 +compact[^]*nobody is there to say yes\nhint: look at --dry-run, then add --yes/,
+    );
+    const { revision } = await cluster.members[0]!.status();
+    const done = await warden(cluster, ['compact', '--keep', '100', '--yes', '--json']);
+    expect(done.code).toBe(0);
+    const [action] = done.json().actions;
+    expect(action).toMatchObject({ action: 'compact', member: null });
+    // Its own lock and record are revisions too.
+    expect(BigInt(action!.revision!)).toBeGreaterThanOrEqual(revision - 100n);
+    expect(BigInt(action!.revision!)).toBeLessThan(revision);
+    const again = await warden(cluster, ['compact', '--keep', '1000']);
+    expect(again.code).toBe(0);
+    expect(again.printed.join('\n')).toMatch(/nothing to do\nleft alone \(keeps-everything\)/);
+    const unknown = await warden(cluster, ['compact', '--keep', '1h', '--json']);
+    expect({ code: unknown.code, rules: unknown.json().plan.refusals.map(({ rule }) => rule) }).toEqual({
+      code: 14,
+      rules: ['no-time-known'],
+    });
+  });
+
+  test('defrag --dry-run prints the whole plan with every gate, followers first and the leader last, and does nothing', async () => {
+    const before = await sizes();
+    const leader = (await cluster.leader()).name;
+    const { code, ...ran } = await warden(cluster, ['defrag', '--all', '--dry-run', '--json']);
+    expect(code).toBe(0);
+    const { plan, outcome, members } = ran.json();
+    expect(outcome).toBe('planned');
+    expect(plan.steps.map(({ action }) => action)).toEqual(['defrag', 'defrag', 'move-leader', 'defrag']);
+    expect(plan.steps[3]).toMatchObject({ members: [leader], leads: false });
+    for (const step of plan.steps) if (step.action === 'defrag') expect(step.predictedMs).toBeGreaterThan(0);
+    expect(plan.gates.map(({ rule }) => rule)).toEqual(expect.arrayContaining(['corrupt-alarm', 'foreign-snapshot', 'member-lagging']));
+    expect(members.map((member) => [member.quota, member.quotaSource])).toEqual(Array(3).fill([QUOTA, 'status']));
+    const people = await warden(cluster, ['defrag', '--all', '--dry-run']);
+    expect(people.printed.join('\n')).toMatch(/this would be done\nSTEP +ACTION +MEMBER +FREEZE +GAIN +WHY\n[^]*\nVERDICT +RULE/);
+    expect(await sizes()).toEqual(before);
+  });
+
+  test('defrag by name, id and endpoint; the member alone shrinks; who is not there is named', async () => {
+    const [follower] = await cluster.followers();
+    const wanted = follower!.name;
+    const { memberId } = await follower!.status();
+    for (const called of [wanted, memberId.toString(16), follower!.endpoint]) {
+      const { plan } = (await warden(cluster, ['defrag', '--member', called, '--dry-run', '--json'])).json();
+      expect(plan.steps.map(({ action, members }) => [action, members])).toEqual([['defrag', [wanted]]]);
+    }
+    const stranger = await warden(cluster, ['defrag', '--member', 'm9', '--yes']);
+    expect(stranger.code).toBe(2);
+    expect(stranger.said.join('\n')).toMatch(/there is no member m9\nhint: members are: m1 \(/);
+
+    const before = await sizes();
+    const asked: string[] = [];
+    const { code, printed, said } = await warden(cluster, ['defrag', '--member', wanted], { says: true, asked });
+    expect({ code, asked }).toEqual({ code: 0, asked: [`defrag ${wanted}, freezing ${wanted}?`] });
+    expect(said.join('\n')).not.toContain('accepts nothing');
+    expect(printed.join('\n')).toMatch(
+      /^ACTION +MEMBER +TOOK +PREDICTED +BEFORE +AFTER +RECLAIMED\ndefrag +m\d[^]*done; 1 member defragmented, .* given back$/,
+    );
+    const after = await sizes();
+    const shrunk = after.map((size, index) => size < before[index]! / 2);
+    expect(shrunk).toEqual(cluster.members.map((member) => member === follower));
+  });
+
+  test('defrag alone does what a threshold names', async () => {
+    const nothing = await warden(cluster, ['defrag', '--yes']);
+    expect(nothing.code).toBe(0);
+    expect(nothing.printed.join('\n')).toContain('nothing to do');
+    const { plan } = (await warden(cluster, ['defrag', '--dry-run', '--json', '--min-free', '5MiB'])).json();
+    expect(plan.steps.map(({ action }) => action)).toEqual(['defrag', 'move-leader', 'defrag']);
+  });
+
+  test('defrag --all --yes: every member, the leader after it has handed over', async () => {
+    const leader = (await cluster.leader()).name;
+    const done = await warden(cluster, ['defrag', '--all', '--yes', '--json']);
+    expect(done.code).toBe(0);
+    const actions = done.json().actions.filter(({ action }) => action === 'defrag');
+    expect(actions.map(({ member }) => member).toSorted()).toEqual(['m1', 'm2', 'm3']);
+    expect(actions.at(-1)!.member).toBe(leader);
+    expect((await cluster.leader()).name).not.toBe(leader);
+    expect(Math.max(...(await sizes()))).toBeLessThan(5 * MIB);
+  });
+
+  test('status shows sizes with the quota, the last defragmentation, what is next and why not now', async () => {
+    const { code, printed } = await warden(cluster, ['status', '--from', join(folder, 'nowhere')]);
+    const text = printed.join('\n');
+    expect(code).toBe(1); // there is no backup
+    expect(text).toMatch(/^cluster default \([0-9a-f]+\): has quorum, leader m\d, term \d+\nMEMBER /);
+    expect(text).toMatch(/^m1 .* 64\.0 MiB +\d+% .* \d+(\.\d)?(ms|s) +-$/m);
+    expect(text).toContain('quota: as the members tell');
+    expect(text).toMatch(/^compacted: to revision \d+ of \d+; last by etcd-warden \S+ ago, to \d+$/m);
+    expect(text).toMatch(/^next: nothing is due$/m);
+    expect(text).toMatch(/^forecast: /m);
+  });
+
+  test('without a file and a store, with the variables of etcdctl', async () => {
+    const result = await runWarden(['defrag', '--dry-run', '--json'], { env: { ETCDCTL_ENDPOINTS: cluster.endpoints[0]! } });
+    expect({ code: result.code, stderr: result.stderr }).toEqual({ code: 0, stderr: '' });
+    expect(
+      result
+        .json<PlanJson>()
+        .members.map((member) => member.name)
+        .toSorted(),
+    ).toEqual(['m1', 'm2', 'm3']);
+  });
+
+  test('H12: out of space, disarm is refused while members are too full, and says what to do', async () => {
+    await cluster.exhaustQuota();
+    const { code, printed } = await warden(cluster, ['disarm', '--yes']);
+    expect(code).toBe(14);
+    expect(printed.join('\n')).toMatch(/REFUSED\nrefused \(above-threshold\): [^]*\nhint: /);
+    expect((await cluster.alarms()).length).toBeGreaterThan(0);
+  });
+
+  test('H25: defrag --all --yes does the whole cure: compacts, defragments, disarms, and writes are accepted', async () => {
+    await cluster.etcdctl(['del', '--prefix', '/quota/']);
+    const looked = await warden(cluster, ['defrag', '--all', '--dry-run', '--emergency-keep-revisions', '1']);
+    expect(looked.printed.join('\n')).toMatch(/NOSPACE is armed; this would be done\n[^]* compact [^]* defrag [^]* disarm /);
+    const cured = await warden(cluster, ['defrag', '--all', '--yes', '--emergency-keep-revisions', '1']);
+    expect({ code: cured.code, printed: cured.printed.join('\n') }).toMatchObject({ code: 0 });
+    expect(cured.printed.join('\n')).toMatch(/^compact [^]*^defrag [^]*^disarm [^]*: done; 3 members defragmented/m);
+    expect(await cluster.alarms()).toEqual([]);
+    expect(await cluster.etcdctl(['put', '/after', 'x'])).toContain('OK');
+    // Nothing of ours is left but the record.
+    expect(await cluster.etcdctl(['get', '--prefix', '/etcd-warden/', '--keys-only'])).toMatch(/^\/etcd-warden\/maintenance\/default\s*$/);
+  });
+});
+
+describe('one member', () => {
+  test('H26: is not frozen without --yes; whoever is asked reads that the cluster stops; with --yes it is done', async () => {
+    await garbage(single);
+    await warden(single, ['compact', '--keep', '1', '--yes']);
+    const refused = await warden(single, ['defrag', '--all']);
+    expect(refused.code).toBe(14);
+    const asked: string[] = [];
+    const no = await warden(single, ['defrag', '--all'], { says: false, asked });
+    expect(no.code).toBe(14);
+    expect(asked).toEqual([expect.stringContaining('THE WHOLE CLUSTER STOPS')]);
+    expect(no.said.join(' ').replaceAll('\n', ' ')).toContain(
+      'the whole cluster accepts nothing, neither writes nor reads nor lease renewals, for about',
+    );
+    const [before] = await sizes(single);
+    expect((await warden(single, ['defrag', '--all', '--yes'])).code).toBe(0);
+    expect((await sizes(single))[0]).toBeLessThan(before! / 2);
+  });
+
+  test('H12: disarm clears an alarm without cause once, and not again within the hour', async () => {
+    expect((await warden(single, ['disarm', '--yes'])).printed.join('\n')).toMatch(/nothing to do\nleft alone \(not-armed\)/);
+    await single.raiseAlarm('NOSPACE', single.members[0]!);
+    expect((await warden(single, ['disarm', '--yes', '--json'])).json()).toMatchObject({
+      outcome: 'done',
+      actions: [{ action: 'disarm' }],
+    });
+    expect(await single.alarms()).toEqual([]);
+    await single.raiseAlarm('NOSPACE', single.members[0]!);
+    const again = await warden(single, ['disarm', '--yes', '--json']);
+    expect({ code: again.code, rules: again.json().plan.refusals.map(({ rule }) => rule) }).toEqual({
+      code: 14,
+      rules: ['disarm-too-soon'],
+    });
+    await single.disarmAlarms();
+  });
+
+  test('H13: a learner is never defragmented, and nobody else while there is one', async () => {
+    const learner = await single.addLearner();
+    const asked = await warden(single, ['defrag', '--member', learner.endpoint, '--yes', '--json']);
+    expect(asked.code).toBe(14);
+    expect(asked.json().plan.refusals.map(({ rule }) => rule)).toContain('learner');
+    const all = await warden(single, ['defrag', '--all', '--yes', '--json']);
+    expect(all.code).toBe(14);
+    expect(all.json().plan.refusals.map(({ rule }) => rule)).toContain('learner-catching-up');
+  });
+
+  test('H12: CORRUPT stops everything, and status shouts', async () => {
+    await single.raiseAlarm('CORRUPT', single.members[0]!);
+    for (const words of [['defrag', '--all'], ['compact', '--keep', '1'], ['disarm']]) {
+      const { code, printed } = await warden(single, [...words, '--yes']);
+      expect({ words, code, printed: printed.join('\n') }).toMatchObject({
+        code: 14,
+        printed: expect.stringContaining('corrupt-alarm') as string,
+      });
+    }
+    const { printed } = await warden(single, ['status', '--from', join(folder, 'nowhere')]);
+    expect(printed.join('\n')).toMatch(/^CORRUPT: /);
+    expect((await single.alarms()).map(({ type }) => type)).toContain('CORRUPT');
+  });
+});
