@@ -13,7 +13,7 @@ export interface Quota {
 
 /** What a member's /metrics add to its Status. Each is undefined where this release does not have it. */
 export interface MemberGauges {
-  /** Read transactions beyond the one that every etcd keeps open, in two looks: a snapshot is being streamed to somebody. */
+  /** Calls of Snapshot that it is answering, whoever asked; where calls are not counted, read transactions beyond the one that every etcd keeps open. */
   readonly snapshotStreams: number | undefined;
   readonly defragInflight: boolean | undefined;
   /** A database is being sent to, or applied from, another member. */

@@ -27,7 +27,7 @@ export interface SeenMember {
 
 /** etcd commits, and so counts its transactions, every 100 ms at the latest while somebody writes. */
 const BETWEEN_MS = 250;
-/** A snapshot of any size outlives this; reads of ranges that follow each other so closely look like one all the same. */
+/** A snapshot of any size outlives this, most reads do not. */
 const MAX_READINGS = 4;
 /**
  * In-use bytes go up and down by some pages with every commit. A compaction frees a thousand revisions every 10 ms at most, each some hundred bytes

@@ -9,10 +9,8 @@ export interface MetricsReading {
   readonly memberId: string | undefined;
   /** --quota-backend-bytes: negative = none; 0 until the member has set its default. */
   readonly quotaBytes: number | undefined;
-  /** Open when the database was last committed, the one of every etcd included; a snapshot holds one. */
+  /** Read transactions that were open when the database was last committed, the one of every etcd included; a snapshot holds one. */
   readonly openReads: number | undefined;
-  /** Commits of the database since the start: while none is added, {@link openReads} is old. */
-  readonly commits: number | undefined;
   /** Calls of Snapshot that the member is answering. */
   readonly snapshotCalls: number | undefined;
   /** Calls of Defragment that the member is answering, those among them that wait for another to end. */
@@ -41,7 +39,6 @@ const HANDLED = 'grpc_server_handled_total';
 const PLAIN: Readonly<Record<string, string>> = {
   etcd_server_quota_backend_bytes: 'quotaBytes',
   etcd_mvcc_db_open_read_transactions: 'openReads',
-  etcd_disk_backend_commit_duration_seconds_count: 'commits',
   etcd_disk_defrag_inflight: 'defragInflight',
   etcd_server_snapshot_apply_in_progress_total: 'snapshotsApplied',
   // One series for each member that one was ever sent to, or came from; none before.
@@ -104,7 +101,6 @@ export function metricsParser(): MetricsParser {
         memberId,
         quotaBytes,
         openReads,
-        commits: sums.get('commits'),
         snapshotCalls: running(SNAPSHOT),
         defragmentCalls: running(DEFRAGMENT),
         defragInflight: sums.get('defragInflight'),
