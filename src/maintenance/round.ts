@@ -5,13 +5,13 @@
 import { errorDetails } from '../errors.ts';
 import type { Ownership } from './ownership.ts';
 import { plan } from './planner/plan.ts';
-import type { Action, Plan, Policy, Wish } from './planner/types.ts';
+import type { Action, Plan, Policy, Rule, Wish } from './planner/types.ts';
 import type { MaintenanceRecordStore } from './record/record.ts';
 import { awaitCompaction, compact } from './steps/compact.ts';
 import { defragment } from './steps/defrag.ts';
 import { disarm } from './steps/disarm.ts';
 import { moveLeader } from './steps/move-leader.ts';
-import { nameOf, settle, surprise, type StepOutcome, type StepSetting } from './steps/setting.ts';
+import { nameOf, pause, settle, surprise, type StepOutcome, type StepSetting } from './steps/setting.ts';
 import type { ActionResult, RoundResult, Sight } from './types.ts';
 
 export interface RoundOptions {
@@ -27,6 +27,21 @@ export interface RoundOptions {
 
 /** A cure of seven members is sixteen actions; more than this is a plan that contradicts itself. */
 const MOST_ACTIONS = 64;
+/**
+ * What passes by itself within moments of a step: an election settles, a voter catches up, a count of open reads is from the commit before. It is waited for
+ * between two steps alone, because it stands there for what was just done; before the first step it is the state of the cluster.
+ */
+const PASSING: ReadonlySet<Rule> = new Set([
+  'leader-unclear',
+  'no-quorum',
+  'member-slow',
+  'member-lagging',
+  'raft-snapshot',
+  'foreign-snapshot',
+  'defrag-inflight',
+  'compacting',
+]);
+const PATIENCE_MS = 15_000;
 /** The cluster changed between the plan and its step so many times: it is not quiet enough to be touched. */
 const MOST_STALE = 5;
 
@@ -41,6 +56,8 @@ export async function runRound(options: RoundOptions): Promise<RoundResult> {
   let stale = 0;
   /** performance.now() until which no member is touched. */
   let restUntil = 0;
+  /** performance.now() until which a passing obstacle is waited for. */
+  let patientUntil = 0;
   try {
     for (;;) {
       signal.throwIfAborted();
@@ -49,6 +66,11 @@ export async function runRound(options: RoundOptions): Promise<RoundResult> {
       made = now;
       const { action } = now;
       if (action === undefined) {
+        if (performance.now() < patientUntil && passes(now)) {
+          events.progress({ step: 'look', message: now.refusals[0]?.message ?? 'waiting' });
+          await pause(setting.pace.pollMs, signal);
+          continue;
+        }
         const result = ended(cluster, now, actions);
         if (result.outcome === 'done' && options.record.current().failure !== undefined)
           await options.record.note({ kind: 'recovered', atMs: setting.now().getTime() }, signal);
@@ -66,6 +88,7 @@ export async function runRound(options: RoundOptions): Promise<RoundResult> {
       if (outcome.kind === 'done') {
         actions.push(outcome.result);
         stale = 0;
+        patientUntil = performance.now() + PATIENCE_MS;
         if (touchesAMember(action)) restUntil = performance.now() + options.settleMs;
         continue;
       }
@@ -108,6 +131,11 @@ async function carryOut(action: Action, sight: Sight, options: RoundOptions): Pr
 async function lookAt({ setting }: RoundOptions): Promise<Sight> {
   setting.events.progress({ step: 'look', message: 'asking the members' });
   return setting.look(setting.signal);
+}
+
+/** Something is left to do, and one thing at least that keeps it back goes away by itself; if something else stays, the last look says so. */
+function passes({ complete, refusals }: Plan): boolean {
+  return !complete && refusals.some(({ rule }) => PASSING.has(rule));
 }
 
 function touchesAMember({ kind }: Action): boolean {
