@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { surveyResult } from '../../test/support/daemon-fakes.ts';
 import { readiness, statusText } from './health.ts';
+import type { MaintenanceStatus, Signs } from './maintenance.ts';
 import type { ProtectionStatus } from './protection.ts';
 
 const NOW = Date.parse('2026-11-22T12:00:00Z');
@@ -80,6 +81,65 @@ describe('readiness', () => {
   test('a backup from the future is no proof of anything', () => {
     expect(codes([status(-HOUR)], FINE)).toEqual(['future-backup']);
     expect(codes([status(-1000)], FINE)).toEqual([]);
+  });
+
+  const maintenance = (part: Partial<MaintenanceStatus> = {}, signs: Partial<Signs> = {}): MaintenanceStatus => ({
+    enabled: true,
+    signs: { noSpace: false, corrupt: false, crossed: [], reachable: ['1'], ...signs },
+    running: undefined,
+    nextMs: undefined,
+    last: undefined,
+    error: undefined,
+    ...part,
+  });
+  const refusedLately = (noSpace: boolean): NonNullable<MaintenanceStatus['last']> => ({
+    outcome: 'refused',
+    actions: [],
+    refusals: [{ rule: 'member-down', member: 'm3', message: 'm3 does not answer' }],
+    failure: undefined,
+    next: undefined,
+    noSpace,
+    againMs: undefined,
+    atMs: NOW,
+    cause: 'no-space',
+  });
+
+  test('H12: a CORRUPT alarm is a reason, crossed thresholds and a cluster that was not seen yet are none', () => {
+    expect(codes([{ ...status(HOUR), maintenance: maintenance({}, { corrupt: true }) }], FINE)).toEqual(['corrupt-alarm']);
+    expect(codes([{ ...status(HOUR), maintenance: maintenance({}, { crossed: ['near-quota m1'] }) }], FINE)).toEqual([]);
+    expect(codes([{ ...status(HOUR), maintenance: maintenance({ signs: undefined }) }], FINE)).toEqual([]);
+  });
+
+  test.each<[string, MaintenanceStatus, string]>([
+    ['while nothing was tried yet', maintenance({}, { noSpace: true }), 'NOSPACE is armed: etcd accepts no writes'],
+    [
+      'with the rule that stands against the cure',
+      maintenance({ last: refusedLately(true) }, { noSpace: true }),
+      '; not cured yet: m3 does not answer',
+    ],
+    ['without that of a round before it', maintenance({ last: refusedLately(false) }, { noSpace: true }), 'accepts no writes'],
+    [
+      'with the error of the attempt',
+      maintenance({ error: { atMs: NOW, code: 'locked', message: 'another process holds the lock', hint: undefined } }, { noSpace: true }),
+      '; not cured yet: another process holds the lock',
+    ],
+    ['with the word that nobody cures it', maintenance({ enabled: false }, { noSpace: true }), '; maintenance is switched off'],
+  ])('NOSPACE is a reason, %s', (_, is, end) => {
+    const { reasons } = readiness([{ ...status(HOUR), maintenance: is }], FINE);
+    expect(reasons.map(({ code }) => code)).toEqual(['no-space']);
+    expect(reasons[0]!.message.endsWith(end)).toBe(true);
+  });
+
+  test('systemctl shows which member is defragmented, and no step that nobody notices', () => {
+    const line = (step: string, subject?: string): string => {
+      const running = { sinceMs: NOW, cause: 'threshold', step, subject };
+      const clusters = [{ ...status(12 * 60_000), maintenance: maintenance({ running }) }];
+      return statusText(clusters, readiness(clusters, FINE), NOW);
+    };
+    expect(line('defrag', 'm2')).toBe('protected; prod: newest 12 min old, defragmenting m2');
+    expect(line('move-leader', 'm3')).toBe('protected; prod: newest 12 min old, moving the leader to m3');
+    expect(line('compact')).toBe('protected; prod: newest 12 min old, compacting');
+    expect(line('look')).toBe('protected; prod: newest 12 min old');
   });
 
   test('systemctl shows it in one line', () => {

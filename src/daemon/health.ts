@@ -1,5 +1,10 @@
-/** Whether the daemon is ready, and why not. Pure. Ready means: every cluster has a recent backup, and the next one will be taken. */
+/**
+ * Whether the daemon is ready, and why not. Pure. Ready means: every cluster has a recent backup, the next one will be taken, and no cluster is in a state
+ * from which only backups and cures lead out: out of space, or with members whose data differ.
+ */
 import type { ReadyReport, Reason } from '../http/types.ts';
+import type { GuardedStatus } from './guarded.ts';
+import type { MaintenanceStatus } from './maintenance.ts';
 import type { ProtectionStatus } from './protection.ts';
 import { clockIsSet } from './slots.ts';
 
@@ -10,12 +15,15 @@ export interface DaemonHealth {
   readonly stopping: boolean;
 }
 
+/** The parts that readiness goes by; what was not seen yet is no reason. */
+export type ClusterHealth = ProtectionStatus & Partial<Pick<GuardedStatus, 'maintenance'>>;
+
 /** Three times the longest sleep of the scheduler. */
 export const SCHEDULER_STUCK_MS = 90_000;
 /** Clocks of a daemon and of whoever took the backup differ a little. */
 const CLOCK_SKEW_MS = 5 * 60_000;
 
-export function readiness(clusters: readonly ProtectionStatus[], health: DaemonHealth): ReadyReport {
+export function readiness(clusters: readonly ClusterHealth[], health: DaemonHealth): ReadyReport {
   const reasons: Reason[] = [];
   if (health.stopping) reasons.push({ code: 'stopping', message: 'the daemon stops' });
   if (health.sinceTickMs > SCHEDULER_STUCK_MS) {
@@ -35,7 +43,7 @@ export function readiness(clusters: readonly ProtectionStatus[], health: DaemonH
   };
 }
 
-function clusterReasons(status: ProtectionStatus, nowMs: number): Reason[] {
+function clusterReasons(status: ClusterHealth, nowMs: number): Reason[] {
   const { cluster, newestComplete, newest, unaccepted, lastError } = status;
   const reasons: Reason[] = [];
   const because = lastError === undefined ? '' : `; the last attempt failed: ${lastError.message} (${lastError.code})`;
@@ -70,6 +78,7 @@ function clusterReasons(status: ProtectionStatus, nowMs: number): Reason[] {
       message: `members have different data, so one of them is corrupt: ${status.disagreement.reason}`,
     });
   }
+  if (status.maintenance !== undefined) reasons.push(...alarmReasons(cluster, status.maintenance));
   if (newest?.suspect !== undefined) {
     reasons.push({ cluster, code: 'newest-suspect', message: `nobody should count on the newest backup ${newest.id}: ${newest.suspect}` });
   }
@@ -80,6 +89,27 @@ function clusterReasons(status: ProtectionStatus, nowMs: number): Reason[] {
       message:
         'backups go into a new generation (another cluster id, or a history that moved back) that nobody accepted; see `etcd-warden accept-cluster`',
     });
+  }
+  return reasons;
+}
+
+function alarmReasons(cluster: string, { signs, last, error, enabled }: MaintenanceStatus): Reason[] {
+  const reasons: Reason[] = [];
+  if (signs?.corrupt === true) {
+    reasons.push({
+      cluster,
+      code: 'corrupt-alarm',
+      message: 'CORRUPT is armed: a member has other data than the others, and nothing but backups is done until a person has looked',
+    });
+  }
+  if (signs?.noSpace === true) {
+    const refusal = last?.noSpace === true ? (last.failure ?? last.refusals[0]) : undefined;
+    const why = !enabled
+      ? '; maintenance is switched off'
+      : (error ?? refusal) === undefined
+        ? ''
+        : `; not cured yet: ${(error ?? refusal)?.message}`;
+    reasons.push({ cluster, code: 'no-space', message: `NOSPACE is armed: etcd accepts no writes${why}` });
   }
   return reasons;
 }
@@ -100,14 +130,28 @@ function summary(status: ProtectionStatus, nowMs: number): ReadyReport['clusters
 }
 
 /** One line for `systemctl status`. */
-export function statusText(clusters: readonly ProtectionStatus[], report: ReadyReport, nowMs: number): string {
+export function statusText(clusters: readonly ClusterHealth[], report: ReadyReport, nowMs: number): string {
   const first = report.reasons[0];
   const parts = clusters.map((status) => {
     const age = status.newestComplete === undefined ? 'no backup' : `newest ${minutes(nowMs - status.newestComplete.timeMs)} old`;
-    const doing = status.running !== undefined ? ', backing up' : status.leadership?.role === 'standby' ? ', standby' : '';
-    return `${status.cluster}: ${age}${doing}`;
+    return `${status.cluster}: ${age}${doing(status)}`;
   });
   return `${first === undefined ? 'protected' : `NOT READY (${first.code})`}; ${parts.join('; ')}`;
+}
+
+/** Steps of a round that members notice. */
+const STEPS: Readonly<Record<string, string>> = {
+  compact: 'compacting',
+  'move-leader': 'moving the leader to',
+  defrag: 'defragmenting',
+  disarm: 'disarming NOSPACE',
+};
+
+function doing({ running, maintenance, leadership }: ClusterHealth): string {
+  const step = STEPS[maintenance?.running?.step ?? ''];
+  if (step !== undefined) return `, ${[step, maintenance?.running?.subject].filter((word) => word !== undefined).join(' ')}`;
+  if (running !== undefined) return ', backing up';
+  return leadership?.role === 'standby' ? ', standby' : '';
 }
 
 function seconds(ms: number): number {

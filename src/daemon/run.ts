@@ -5,7 +5,6 @@
 import { mkdir } from 'node:fs/promises';
 import type { ClusterConfig, Config } from '../config/types.ts';
 import { asError } from '../errors.ts';
-import type { ClusterView } from '../etcd/types.ts';
 import { checkApi, openListeners, type Listeners } from '../http/start.ts';
 import type { ApiSource, ProbeSource, ReadyReport } from '../http/types.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -15,11 +14,11 @@ import { runInChild, STALL_MS } from './child.ts';
 import { LONGEST_SLEEP_MS, systemClock, type Clock } from './clock.ts';
 import { startLeadership } from './election.ts';
 import { readiness, SCHEDULER_STUCK_MS, statusText } from './health.ts';
-import type { Leadership, StartLeadership } from './leadership.ts';
+import { Guarded, type GuardedStatus } from './guarded.ts';
+import type { StartLeadership } from './leadership.ts';
 import { reloadingNow, statusLine, systemdNotifier, type Notifier } from './notify.ts';
-import { observeOnce, observeWithClient, type Observe } from './observe.ts';
-import { Protection } from './protection.ts';
-import { stateFile } from './state.ts';
+import { observeWithClient, type Observe } from './observe.ts';
+import { readQuotaFromMetrics, type ReadQuota } from './quotas.ts';
 import { jobJson, statusJson } from './views.ts';
 
 export interface DaemonOptions {
@@ -42,17 +41,11 @@ export interface DaemonPorts {
   readonly runner: (config: () => Config) => Runner;
   readonly leadership: StartLeadership;
   readonly observe: Observe;
+  readonly readQuota: ReadQuota;
   readonly notifier: Notifier;
   readonly random: () => number;
   /** Calls back at each request to reload; returns its removal. */
   readonly onHangup: (reload: () => void) => () => void;
-}
-
-interface Guarded {
-  config: ClusterConfig;
-  readonly protection: Protection;
-  leadership: Leadership;
-  view: ClusterView | undefined;
 }
 
 const OBSERVE_EVERY_MS = 60_000;
@@ -94,6 +87,7 @@ class Daemon {
       runner: childRunner(options.logger),
       leadership: startLeadership,
       observe: observeWithClient,
+      readQuota: readQuotaFromMetrics,
       notifier: systemdNotifier(process.env, options.logger),
       random: Math.random,
       onHangup: (reload) => {
@@ -146,7 +140,7 @@ class Daemon {
       const nowMs = clock.now();
       this.#metrics.set('etcd_warden_scheduler_last_tick_timestamp_seconds', {}, nowMs / 1000);
       let wakeAtMs = nowMs + LONGEST_SLEEP_MS;
-      for (const { protection } of this.#clusters.values()) wakeAtMs = Math.min(wakeAtMs, protection.tick());
+      for (const guarded of this.#clusters.values()) wakeAtMs = Math.min(wakeAtMs, guarded.tick());
       if (clock.monotonicMs() - this.#lastObservedMs >= OBSERVE_EVERY_MS) this.#observe();
       this.#metrics.set('etcd_warden_ready', {}, this.#ready().ready ? 1 : 0);
       // At least a moment: were a tick ever to want itself again at once, the daemon must not spin.
@@ -155,29 +149,30 @@ class Daemon {
   }
 
   async #add(config: ClusterConfig): Promise<void> {
-    const { clock, random } = this.#ports;
-    const logger = this.#logger.child({ cluster: config.name });
-    const protection = new Protection(config, {
+    const { clock, random, leadership, observe, readQuota } = this.#ports;
+    const guarded = new Guarded(config, this.#config.stateDir, {
       board: this.#board,
       clock,
-      logger,
+      logger: this.#logger.child({ cluster: config.name }),
       metrics: this.#metrics,
-      state: stateFile(this.#config.stateDir, config.name),
       random,
+      startLeadership: leadership,
+      observe,
+      readQuota,
       wake: () => this.#wake.abort(),
+      ended: this.#ended.signal,
     });
-    await protection.open();
-    const leadership = this.#ports.leadership(config, logger, (state) => protection.setLeadership(state));
-    this.#clusters.set(config.name, { config, protection, leadership, view: undefined });
+    await guarded.open();
+    this.#clusters.set(config.name, guarded);
   }
 
   async #remove(name: string): Promise<void> {
     const guarded = this.#clusters.get(name);
     if (guarded === undefined) return;
     this.#clusters.delete(name);
-    await guarded.leadership.stop();
+    await guarded.resign();
     // A run of its last moments may still end and measure; the series go when it has.
-    void guarded.protection.close().then(() => {
+    void guarded.close().then(() => {
       if (!this.#clusters.has(name)) this.#metrics.forgetCluster(name);
     });
   }
@@ -237,20 +232,10 @@ class Daemon {
     }
     for (const config of Object.values(next.clusters)) {
       const guarded = this.#clusters.get(config.name);
-      if (guarded === undefined) {
-        await this.#add(config);
-      } else if (before.stateDir !== next.stateDir || accessKey(guarded.config) !== accessKey(config)) {
-        // Other endpoints, other credentials: another election, perhaps another cluster.
-        await guarded.leadership.stop();
-        guarded.protection.configure(config);
-        guarded.config = config;
-        guarded.leadership = this.#ports.leadership(config, this.#logger.child({ cluster: config.name }), (state) =>
-          guarded.protection.setLeadership(state),
-        );
-      } else {
-        guarded.protection.configure(config);
-        guarded.config = config;
-      }
+      // Other endpoints, other credentials: another election, perhaps another cluster.
+      const elsewhere = guarded !== undefined && (before.stateDir !== next.stateDir || accessKey(guarded.config) !== accessKey(config));
+      if (guarded === undefined) await this.#add(config);
+      else await guarded.configure(config, elsewhere);
     }
   }
 
@@ -261,7 +246,7 @@ class Daemon {
     this.#logger.info({ running: this.#board.running, graceMs }, 'stopping');
     void notifier.send('STOPPING=1', statusLine(this.#board.running > 0 ? 'stopping; waiting for running jobs' : 'stopping'));
     const guarded = [...this.#clusters.values()];
-    const drained = Promise.all([this.#board.close(), ...guarded.map(({ protection }) => protection.close())]);
+    const drained = Promise.all([this.#board.close(), ...guarded.map((one) => one.close())]);
     const idle = new AbortController();
     void drained.finally(() => idle.abort());
     await clock.sleep(graceMs * FINISH_SHARE, idle.signal);
@@ -271,18 +256,14 @@ class Daemon {
     }
     await drained;
     // After the last job: a standby that takes over while one still runs would only meet its lock.
-    await Promise.allSettled(guarded.map(({ leadership }) => leadership.stop()));
+    await Promise.allSettled(guarded.map((one) => one.resign()));
     await this.#reloading;
     this.#logger.info({}, 'stopped');
   }
 
   #observe(): void {
-    const { clock, observe } = this.#ports;
-    this.#lastObservedMs = clock.monotonicMs();
-    for (const guarded of this.#clusters.values()) {
-      const logger = this.#logger.child({ cluster: guarded.config.name });
-      void observeOnce(guarded.config, observe, this.#metrics, logger, this.#ended.signal).then((view) => (guarded.view = view));
-    }
+    this.#lastObservedMs = this.#ports.clock.monotonicMs();
+    for (const guarded of this.#clusters.values()) void guarded.observe();
     this.#listeners?.reloadTls();
   }
 
@@ -321,7 +302,7 @@ class Daemon {
           const guarded = this.#clusters.get(name);
           if (guarded === undefined) return { outcome: 'unknown-cluster' };
           if (signal.aborted) return { outcome: 'stopping' };
-          const { joined, job } = guarded.protection.backupNow();
+          const { joined, job } = guarded.backupNow();
           this.#logger.info({ cluster: name, job: job.id, joined }, 'a backup was asked for');
           return { outcome: joined ? 'joined' : 'started', job: job.id };
         },
@@ -334,15 +315,15 @@ class Daemon {
             version: this.#options.version,
             configLoadedMs: this.#loadedAtMs,
             ready: this.#ready(),
-            clusters: [...this.#clusters.values()].map(({ protection, view }) => ({ status: protection.status(), view })),
+            clusters: this.#statuses(),
             jobs: this.#board.list(),
           }),
       },
     };
   }
 
-  #statuses(): ReturnType<Protection['status']>[] {
-    return [...this.#clusters.values()].map(({ protection }) => protection.status());
+  #statuses(): GuardedStatus[] {
+    return [...this.#clusters.values()].map((guarded) => guarded.status());
   }
 
   #ready(): ReadyReport {

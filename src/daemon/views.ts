@@ -1,8 +1,9 @@
 /** What the API shows, as documented in docs/api.md: times in RFC 3339, 64-bit ids as strings, nothing of the configuration's secrets. */
-import type { ClusterView } from '../etcd/types.ts';
 import type { ReadyReport } from '../http/types.ts';
 import type { JobView } from './board.ts';
-import type { ProtectionStatus } from './protection.ts';
+import type { GuardedStatus } from './guarded.ts';
+import type { MaintenanceStatus } from './maintenance.ts';
+import type { Seen } from './watch.ts';
 
 export function jobJson(view: JobView): unknown {
   const { id, verb, cluster, state, outcome, progress } = view;
@@ -24,7 +25,7 @@ export interface StatusParts {
   readonly version: string;
   readonly configLoadedMs: number;
   readonly ready: ReadyReport;
-  readonly clusters: readonly { readonly status: ProtectionStatus; readonly view: ClusterView | undefined }[];
+  readonly clusters: readonly GuardedStatus[];
   readonly jobs: readonly JobView[];
 }
 
@@ -34,7 +35,7 @@ export function statusJson(parts: StatusParts): unknown {
     configLoaded: time(parts.configLoadedMs),
     ready: parts.ready.ready,
     reasons: parts.ready.reasons,
-    clusters: Object.fromEntries(parts.clusters.map(({ status, view }) => [status.cluster, clusterJson(status, view)])),
+    clusters: Object.fromEntries(parts.clusters.map((status) => [status.cluster, clusterJson(status)])),
     jobs: parts.jobs.slice(0, 20).map((job) => {
       const { result: _, ...rest } = jobJson(job) as Record<string, unknown>;
       return rest;
@@ -42,8 +43,8 @@ export function statusJson(parts: StatusParts): unknown {
   };
 }
 
-function clusterJson(status: ProtectionStatus, view: ClusterView | undefined): unknown {
-  const { leadership, newest, newestComplete, survey, running, lastError } = status;
+function clusterJson(status: GuardedStatus): unknown {
+  const { leadership, newest, newestComplete, survey, running, lastError, maintenance, seen, outlook } = status;
   return {
     role: leadership?.role ?? 'undecided',
     leader: leadership?.role === 'standby' ? leadership.leader : null,
@@ -64,33 +65,75 @@ function clusterJson(status: ProtectionStatus, view: ClusterView | undefined): u
     newestProved: time(survey?.proof.newestProvedMs),
     disagreement: status.disagreement ?? null,
     consecutiveFailures: status.consecutiveFailures,
-    lastError:
-      lastError === undefined
-        ? null
-        : { time: time(lastError.atMs), code: lastError.code, message: lastError.message, hint: lastError.hint ?? null },
-    etcd: view === undefined ? null : etcdJson(view),
+    lastError: errorJson(lastError),
+    maintenance: maintenanceJson(maintenance),
+    etcd: seen === undefined ? null : etcdJson(seen, outlook),
   };
 }
 
-function etcdJson(view: ClusterView): unknown {
+function errorJson(error: MaintenanceStatus['error']): unknown {
+  return error === undefined ? null : { time: time(error.atMs), code: error.code, message: error.message, hint: error.hint ?? null };
+}
+
+function maintenanceJson({ enabled, running, nextMs, last, error }: MaintenanceStatus): unknown {
+  return {
+    enabled,
+    running:
+      running === undefined
+        ? null
+        : { cause: running.cause, since: time(running.sinceMs), step: running.step ?? null, subject: running.subject ?? null },
+    next: time(nextMs),
+    last:
+      last === undefined
+        ? null
+        : {
+            time: time(last.atMs),
+            cause: last.cause,
+            outcome: last.outcome,
+            actions: last.actions,
+            next: last.next ?? null,
+            refusals: last.refusals.map(({ rule, member, message, hint }) => ({
+              rule,
+              member: member ?? null,
+              message,
+              hint: hint ?? null,
+            })),
+            failure: last.failure ?? null,
+          },
+    error: errorJson(error),
+  };
+}
+
+function etcdJson({ view, members, alarms, crossings }: Seen, outlook: GuardedStatus['outlook']): unknown {
+  const quotas = new Map(members.map(({ status, quota }) => [status.memberId, quota]));
+  const name = (id: string): string | null => members.find(({ status }) => status.memberId.toString(16) === id)?.status.name ?? null;
   return {
     clusterId: view.clusterId.toString(16),
     quorum: view.quorum,
-    members: view.members.map((member) =>
-      member.reachable
-        ? {
-            endpoint: member.endpoint,
-            name: member.status.name,
-            id: member.status.memberId.toString(16),
-            role: member.status.role,
-            version: member.status.version,
-            dbSize: member.status.dbSize,
-            dbSizeInUse: member.status.dbSizeInUse,
-            revision: String(member.status.revision),
-            error: null,
-          }
-        : { endpoint: member.endpoint, name: member.name ?? null, error: member.error.message },
-    ),
+    alarms: alarms.map(({ type, memberId }) => ({ type, id: memberId, name: name(memberId) })),
+    crossed: crossings.map(({ what, member, message }) => ({ what, member: member ?? null, message })),
+    forecast:
+      outlook === undefined
+        ? null
+        : { id: outlook.member, name: name(outlook.member), bytesPerDay: outlook.bytesPerDay, quotaReached: time(outlook.reachedMs) },
+    members: view.members.map((member) => {
+      if (!member.reachable) return { endpoint: member.endpoint, name: member.name ?? null, error: member.error.message };
+      const { status, endpoint } = member;
+      const quota = quotas.get(status.memberId);
+      return {
+        endpoint,
+        name: status.name,
+        id: status.memberId.toString(16),
+        role: status.role,
+        version: status.version,
+        dbSize: status.dbSize,
+        dbSizeInUse: status.dbSizeInUse,
+        quota: quota?.bytes ?? null,
+        quotaSource: quota?.source ?? null,
+        revision: String(status.revision),
+        error: null,
+      };
+    }),
   };
 }
 

@@ -1,7 +1,7 @@
 /** What the listeners show and start; the daemon provides it. */
 export interface Reason {
   readonly cluster?: string;
-  /** Stable: `no-backup`, `too-old`, `generation-unaccepted`, `scheduler-stuck`, `clock-not-set`, `future-backup`, `stopping`. */
+  /** Stable: `no-backup`, `too-old`, `generation-unaccepted`, `scheduler-stuck`, `clock-not-set`, `future-backup`, `verification-failed`, `members-disagree`, `newest-suspect`, `corrupt-alarm`, `no-space`, `stopping`. */
   readonly code: string;
   readonly message: string;
 }
