@@ -8,8 +8,9 @@ const STORED_BYTES = 3 * 4096;
 const GIB = 1024 ** 3;
 /** Of the wanted size: what is there once. The rest is written over and compacted away. */
 const LIVE_SHARE = 0.6;
-/** In use does not fall any more for so many looks in a row. */
-const STILL_LOOKS = 3;
+/** In use does not fall any more for so many looks in a row; what writers add and a transaction frees is less than this. */
+const STILL_LOOKS = 4;
+const STILL_BYTES = 256 * 1024;
 const LOOK_MS = 400;
 
 /** Keys of about `gib` x 0.6 in all; nothing to be given back yet. */
@@ -35,12 +36,12 @@ export async function fragment(cluster: Cluster, gib: number, seed: number): Pro
 
 /** etcd waits for the member alone that it asked; the others may still be at it. */
 export async function compacted(cluster: Cluster): Promise<void> {
-  let last = '';
+  let last: readonly number[] = [];
   let still = 0;
   await until(
     async () => {
-      const now = (await Promise.all(cluster.members.map((member) => member.status()))).map(({ dbSizeInUse }) => dbSizeInUse).join();
-      still = now === last ? still + 1 : 0;
+      const now = (await Promise.all(cluster.members.map((member) => member.status()))).map(({ dbSizeInUse }) => dbSizeInUse);
+      still = now.every((bytes, index) => bytes > (last[index] ?? Infinity) - STILL_BYTES) ? still + 1 : 0;
       last = now;
       return still >= STILL_LOOKS;
     },
