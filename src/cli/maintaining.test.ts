@@ -1,4 +1,4 @@
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { defragOf, memberState, NOW_MS, planOf, roundOf, sightOf } from '../../test/support/plans.ts';
 import { recordedOutput, type RecordedOutput } from '../../test/support/recorded-output.ts';
 import { loadConfig } from '../config/load.ts';
@@ -227,6 +227,22 @@ describe('--dry-run', () => {
     });
   });
 
+  test('H10: what a yes would go over is warned of, and said to need one', async () => {
+    const plan = planOf([defragOf('m2')], {
+      gates: [
+        { rule: 'kubernetes-compacts', member: undefined, verdict: 'overridden', message: 'Kubernetes compacts it' },
+        { rule: 'version-hazard', member: 'm2', verdict: 'warned', message: 'etcd 3.5.13 loses events' },
+      ],
+    });
+    const warnings = /warning: kubernetes-compacts: Kubernetes compacts it\nwarning: version-hazard: m2: etcd 3.5.13 loses events/;
+    const { answer } = await ran({ plan, options: { dryRun: true } });
+    expect((answer as Answer).text).toMatch(warnings);
+    expect((answer as Answer).text).toMatch(/\n\nwhat is overridden above is so only with --yes, or a yes at the terminal$/);
+    const said = await ran({ plan, options: { dryRun: true, yes: true } });
+    expect((said.answer as Answer).text).not.toContain('above is so only');
+    expect((await ran({ plan, says: true })).output.said.join('\n')).toMatch(warnings);
+  });
+
   test('is 0 when nothing is needed and 14 when a rule stands in the way', async () => {
     const options = { dryRun: true };
     expect((await ran({ options, plan: planOf([]) })).answer).toMatchObject({ exitCode: 0, json: { outcome: 'nothing' } });
@@ -316,7 +332,7 @@ describe('what came of it', () => {
   });
 
   test('a failure that nobody asked for stays what it is', async () => {
-    const round = vi.fn(() => Promise.reject(new WardenError('permission-denied', 'root is needed')));
+    const round = (): Promise<RoundResult> => Promise.reject(new WardenError('permission-denied', 'root is needed'));
     expect((await ran({ options: yes, round })).answer).toMatchObject({ code: 'permission-denied' });
   });
 });

@@ -32,7 +32,7 @@ export async function maintainByHand(
   context.progress({ step: 'look', message: `looking at the members of ${request.cluster}` });
   const { sight, plan } = await jobs.preview(request, context);
   const name = request.cluster;
-  if (options['dryRun'] === true) return dryRun(name, sight, plan, output.width);
+  if (options['dryRun'] === true) return dryRun(name, sight, plan, { width: output.width, yes: options['yes'] === true });
   if (plan.action === undefined) {
     // What bars it may be a lock that only the real thing asks for; but there is nothing to ask anybody for.
     const outcome = plan.complete ? 'nothing' : 'refused';
@@ -49,7 +49,7 @@ export async function maintainByHand(
 }
 
 /** Everything that is known, and nothing is done. A rule that stands in the way of all that was asked for makes it 14. */
-function dryRun(cluster: string, sight: Sight, plan: Plan, width: number): Answer {
+function dryRun(cluster: string, sight: Sight, plan: Plan, { width, yes }: { readonly width: number; readonly yes: boolean }): Answer {
   const { state } = sight;
   const outcome = plan.action !== undefined ? 'planned' : plan.complete ? 'nothing' : 'refused';
   const head = {
@@ -80,7 +80,14 @@ function dryRun(cluster: string, sight: Sight, plan: Plan, width: number): Answe
       })),
       notes: sight.notes,
     },
-    text: [`cluster ${cluster} (${state.clusterId}): ${head}`, ...planText(sight, plan, width), ...gatesText(plan, width)].join('\n'),
+    text: [
+      `cluster ${cluster} (${state.clusterId}): ${head}`,
+      ...planText(sight, plan, width),
+      ...gatesText(plan, width),
+      ...(yes || !plan.gates.some(({ verdict }) => verdict === 'overridden')
+        ? []
+        : ['', 'what is overridden above is so only with --yes, or a yes at the terminal']),
+    ].join('\n'),
   };
 }
 

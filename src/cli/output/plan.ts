@@ -81,10 +81,18 @@ export function planText(sight: Sight, plan: Plan, width: number): string[] {
   const rows = plan.steps.map((step, index): StepRow => ({ number: index + 1, step, state }));
   return [
     ...(rows.length === 0 ? [] : [renderTable(STEPS, rows, width)]),
+    ...gateWarnings(plan).map((sentence) => wrapText(`warning: ${printable(sentence)}`, width)),
     ...stopsOf(plan, state).map((sentence) => wrapText(`warning: ${printable(sentence)}`, width)),
     ...remarksOf(sight, plan).map((sentence) => wrapText(`note: ${printable(sentence)}`, width)),
     ...refusalLines(plan.refusals, plan.action === undefined ? 'not done' : 'left out', width),
   ];
+}
+
+/** What a yes goes over, and what the planner wants to be known. */
+function gateWarnings({ gates }: Plan): string[] {
+  return gates
+    .filter(({ verdict }) => verdict === 'overridden' || verdict === 'warned')
+    .map(({ rule, member, message }) => `${rule}: ${aboutMember(member, message)}`);
 }
 
 export function gatesText(plan: Plan, width: number): string[] {
