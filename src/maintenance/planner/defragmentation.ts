@@ -40,7 +40,7 @@ export function compacting({ members }: View): Check {
 }
 
 function nextAmong(candidates: readonly Candidate[], view: View): Action | Check | undefined {
-  const ready = candidates.filter(isReady).sort((a, b) => freeOf(b.member) - freeOf(a.member));
+  const ready = candidates.filter(isReady).sort((a, b) => worthOf(b.member) - worthOf(a.member));
   const follower = ready.find(({ member }) => member.id !== view.leader?.id);
   if (follower !== undefined) return defragment(follower, false);
   const leading = ready[0];
@@ -54,6 +54,14 @@ function nextAmong(candidates: readonly Candidate[], view: View): Action | Check
     member: leading.member.name,
     hint: 'look at the other voters first; a leader is never frozen while another could lead',
   });
+}
+
+/**
+ * The free bytes, in steps of a quarter. Members hold the same data, so they differ by little and by another little at each look: the order between them must
+ * not turn with that, or two daemons would choose different ones, and the last look before a freeze would find the plan stale.
+ */
+function worthOf(member: MemberState): number {
+  return Math.floor(Math.log(freeOf(member) + 1) / Math.log(1.25));
 }
 
 function defragment({ member, why }: Candidate, leads: boolean): Action {

@@ -9,7 +9,7 @@ import { defragmentation } from './defragmentation.ts';
 import { disarming, orphanDisarming } from './disarming.ts';
 import { after } from './foresight.ts';
 import type { Action, ClusterState, Plan, PlannedStep, Policy, Wish } from './types.ts';
-import { isCure, viewOf, type View } from './view.ts';
+import { isCure, viewOf, wasInRound, type View } from './view.ts';
 
 /** Beyond this a dry run tells nothing more; a cluster of nine needs 22. */
 const MOST_STEPS = 40;
@@ -50,7 +50,7 @@ function byHand(view: View, wish: Wish & { kind: 'defrag' }): Decision {
   const orphans = cures ? orphanDisarming(view) : undefined;
   if (orphans !== undefined) return orphans;
   if (cures && view.noSpace.length > 0) return cure(view);
-  if (cures && (view.state.past.disarmedMs ?? -1) >= wish.since) return finished('NOSPACE was cured in this round', []);
+  if (cures && wasInRound(view.state.past.disarmedMs, view)) return finished('NOSPACE was cured in this round', []);
   const named = wish.members === 'all' ? view.voters : view.members.filter(({ id }) => wish.members.includes(id));
   const unfit = wish.members === 'all' ? [] : unfitAmong(wish.members, view);
   if (unfit.length > 0) return { checks: unfit, reasons: unfit, complete: false };
@@ -95,8 +95,8 @@ function isSame(a: Check, b: Check): boolean {
   return a.rule === b.rule && a.member === b.member;
 }
 
-function nothingArmed({ state, wish }: View): Decision {
-  if ((state.past.disarmedMs ?? -1) >= wish.since) return finished('NOSPACE was disarmed in this round', []);
+function nothingArmed(view: View): Decision {
+  if (wasInRound(view.state.past.disarmedMs, view)) return finished('NOSPACE was disarmed in this round', []);
   const check = refused('not-armed', 'no NOSPACE alarm is armed');
   return { checks: [check], reasons: [check], complete: true };
 }

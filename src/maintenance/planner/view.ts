@@ -78,11 +78,18 @@ export function isHealthy(member: MemberState, view: View): boolean {
 }
 
 /** Whether it was defragmented in this round. */
-export function isDone(member: MemberState, { state, wish }: View): boolean {
-  return (state.past.defrags[member.id]?.atMs ?? -1) >= wish.since;
+export function isDone(member: MemberState, view: View): boolean {
+  return wasInRound(view.state.past.defrags[member.id]?.atMs, view);
 }
 
 /** Whether the history was compacted in this round. */
-export function isCompacted({ state, wish }: View): boolean {
-  return (state.past.compaction?.atMs ?? -1) >= wish.since;
+export function isCompacted(view: View): boolean {
+  return wasInRound(view.state.past.compaction?.atMs, view);
+}
+
+/** Of a round whose clock was set back while it ran: what was done lately counts as done, because to do it twice is worse than to leave it to the next. */
+const LATELY_MS = 3_600_000;
+
+export function wasInRound(atMs: number | undefined, { state, wish }: Pick<View, 'state' | 'wish'>): boolean {
+  return atMs !== undefined && atMs >= (state.nowMs < wish.since ? state.nowMs - LATELY_MS : wish.since);
 }
