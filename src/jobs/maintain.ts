@@ -19,7 +19,7 @@ import { openRecord, type MaintenanceRecordStore } from '../maintenance/record/r
 import { runRound } from '../maintenance/round.ts';
 import { samplesFile } from '../maintenance/samples.ts';
 import { openLook } from '../maintenance/sight/look.ts';
-import { PACE } from '../maintenance/steps/setting.ts';
+import { PACE, type Pace } from '../maintenance/steps/setting.ts';
 import type { RoundResult, Samples, Sight } from '../maintenance/types.ts';
 import { catalogCache } from './catalog.ts';
 import { proofHistory } from './proof/history.ts';
@@ -37,8 +37,9 @@ const CATALOG_PATIENCE_MS = 10_000;
  * Carries out what is due, or what was asked for by hand, as far as the rules allow.
  * @throws WardenError `usage` for a member that does not exist, `locked`, `interrupted`, and what kept the cluster from being looked at or locked; all
  *   later failures are in the result
+ * @param pace how long is waited for what; tests set it
  */
-export async function maintain(request: MaintainRequest, context: JobContext): Promise<RoundResult> {
+export async function maintain(request: MaintainRequest, context: JobContext, pace: Pace = PACE): Promise<RoundResult> {
   return withScene(request, context, async (scene) => {
     const { cluster } = scene;
     const { sight, wish, plan: foreseen } = await preview(request, context, scene);
@@ -64,7 +65,7 @@ export async function maintain(request: MaintainRequest, context: JobContext): P
           events: { logger: context.logger, progress: context.progress },
           signal: context.signal,
           now: context.now,
-          pace: PACE,
+          pace,
         },
       }),
     );

@@ -50,17 +50,19 @@ export async function startGrpcProxy(target: string): Promise<GrpcProxy> {
   const interceptions = new Map<string, Interception>();
   let metricsClosed = false;
 
-  // Each client's connection has one of its own to the member, so that the end of one is the end of the other.
   const http2 = createHttp2Server();
-  http2.on('session', (session) => {
-    const upstream = connectHttp2(target);
-    const end = (): void => {
-      upstream.destroy();
-      session.destroy();
-    };
-    for (const side of [upstream, session]) side.on('error', end).on('close', end);
-    session.on('stream', (stream, headers) => void pass(upstream, stream, headers).catch(() => stream.destroy()));
-  });
+  http2.on('sessionError', () => undefined);
+
+  /** Each client's connection has one of its own to the member, so that the end of one is the end of the other. */
+  function passCalls(client: Socket, member: Socket): void {
+    const upstream = connectHttp2(target, { createConnection: () => member });
+    upstream.on('error', () => undefined);
+    http2.once('session', (session) => {
+      session.on('error', () => undefined);
+      session.on('stream', (stream, headers) => void pass(upstream, stream, headers).catch(() => stream.destroyed || reset(client)));
+    });
+    http2.emit('connection', client);
+  }
 
   async function pass(upstream: ClientHttp2Session, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Promise<void> {
     const method = String(headers[':path']).slice(1);
@@ -78,7 +80,7 @@ export async function startGrpcProxy(target: string): Promise<GrpcProxy> {
     let trailers: IncomingHttpHeaders = {};
     request.on('trailers', (received) => (trailers = received));
     const [answer, ended] = await responseOf(request).catch((error: unknown) => {
-      interception?.lost?.();
+      if (!stream.destroyed) interception?.lost?.();
       throw error;
     });
     await interception?.after?.();
@@ -97,30 +99,37 @@ export async function startGrpcProxy(target: string): Promise<GrpcProxy> {
     });
   }
 
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.setNoDelay(true).on('error', () => undefined);
-    socket.on('close', () => sockets.delete(socket));
-    // The first bytes tell which protocol it is.
-    socket.once('readable', () => {
-      const first = socket.read() as Buffer | null;
-      if (first === null) return;
-      socket.unshift(first);
-      if (first.subarray(0, 3).toString('latin1') === 'PRI') http2.emit('connection', socket);
-      else if (metricsClosed) reset(socket);
-      else passBytes(socket);
+  const server = createServer({ pauseOnConnect: true }, (client) => {
+    // A member that is gone refuses, and so do we.
+    const member = connect({ port: Number(url.port), host: url.hostname });
+    for (const [socket, other] of [
+      [client, member],
+      [member, client],
+    ] as const) {
+      sockets.add(socket);
+      socket.setNoDelay(true).on('error', () => undefined);
+      socket.on('close', (failed) => {
+        sockets.delete(socket);
+        if (failed) reset(other);
+        else other.destroy();
+      });
+    }
+    member.once('connect', () => {
+      client.once('readable', () => tell(client, member));
+      client.resume().pause();
     });
   });
 
-  function passBytes(socket: Socket): void {
-    const member = connect({ port: Number(url.port), host: url.hostname });
-    plain.add(socket);
-    member.on('error', () => reset(socket)).on('close', () => socket.destroy());
-    socket.on('close', () => {
-      plain.delete(socket);
-      member.destroy();
-    });
-    socket.pipe(member).pipe(socket);
+  /** The first bytes tell which protocol it is. */
+  function tell(client: Socket, member: Socket): void {
+    const first = client.read() as Buffer | null;
+    if (first === null) return;
+    client.unshift(first);
+    if (first.subarray(0, 3).toString('latin1') === 'PRI') return passCalls(client, member);
+    if (metricsClosed) return reset(client);
+    plain.add(client);
+    client.on('close', () => plain.delete(client));
+    client.pipe(member).pipe(client);
   }
 
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'vitest';
 import { maintain } from '../../src/jobs/maintain.ts';
 import type { JobContext, MaintainRequest } from '../../src/jobs/types.ts';
+import { PACE, type Pace } from '../../src/maintenance/steps/setting.ts';
 import type { RoundResult } from '../../src/maintenance/types.ts';
 import type { Cluster } from './cluster.ts';
 import type { Member } from './member.ts';
@@ -26,6 +27,9 @@ const MAINTENANCE = {
   restartQuiet: '0s',
 };
 
+/** Moments instead of minutes, for members that are dead. */
+const QUICK: Partial<Pace> = { pollMs: 100, deadMs: 1_500, tellMs: 1_000 };
+
 export interface MaintainedOptions {
   readonly folder: string;
   readonly cluster: Pick<Cluster, 'endpoints'>;
@@ -35,7 +39,10 @@ export interface MaintainedOptions {
 }
 
 export interface Maintained extends Product {
-  maintain(wish: MaintainRequest['wish'], changes?: Partial<JobContext> & { readonly elected?: boolean }): Promise<RoundResult>;
+  maintain(
+    wish: MaintainRequest['wish'],
+    changes?: Partial<JobContext> & { readonly elected?: boolean; readonly pace?: Partial<Pace> },
+  ): Promise<RoundResult>;
 }
 
 export const ROUTINE = { kind: 'routine' } as const;
@@ -49,7 +56,8 @@ export function maintained({ maintenance, clusterOptions, ...options }: Maintain
   });
   return {
     ...subject,
-    maintain: (wish, { elected = false, ...changes } = {}) => maintain({ cluster: 'main', wish, elected }, subject.context(changes)),
+    maintain: (wish, { elected = false, pace, ...changes } = {}) =>
+      maintain({ cluster: 'main', wish, elected }, subject.context(changes), { ...PACE, ...QUICK, ...pace }),
   };
 }
 
@@ -62,7 +70,7 @@ export interface Frozen {
   readonly member: string;
   /** It led when it was asked. */
   readonly led: boolean;
-  /** Somebody else had not answered yet. */
+  /** Another member had not answered its own Defragment yet. */
   readonly overlapped: boolean;
 }
 
@@ -77,20 +85,26 @@ export interface DefragWatch {
 /** Watches every Defragment of a cluster with `proxies`, from now on. */
 export function watchDefrags(cluster: Cluster): DefragWatch {
   const watching: DefragWatch = { frozen: [], before: undefined, after: undefined };
-  let inflight = 0;
+  const inflight = new Map<Member, number>();
   for (const member of cluster.members) {
+    const count = (change: number): void => void inflight.set(member, (inflight.get(member) ?? 0) + change);
     cluster.proxyOf(member).intercept(DEFRAGMENT, {
       before: async () => {
-        const overlapped = inflight++ > 0;
-        const { leader, memberId } = await member.status();
-        watching.frozen.push({ member: member.name, led: leader === memberId, overlapped });
+        const overlapped = [...inflight].some(([other, calls]) => other !== member && calls > 0);
+        count(1);
+        // Nothing is known of one that is frozen already.
+        const led = await member.status().then(
+          ({ leader, memberId }) => leader === memberId,
+          () => false,
+        );
+        watching.frozen.push({ member: member.name, led, overlapped });
         await watching.before?.(member);
       },
       after: async () => {
         await watching.after?.(member);
-        inflight--;
+        count(-1);
       },
-      lost: () => inflight--,
+      lost: () => count(-1),
     });
   }
   return watching;
@@ -238,4 +252,14 @@ export async function exhaustByHistory(cluster: Cluster): Promise<void> {
     );
   }
   await until(async () => (await cluster.alarms()).length > 0, 'NOSPACE was not raised');
+}
+
+/** With everything that the round says of itself in the message. */
+export function expectOutcome(round: RoundResult, ...outcomes: readonly RoundResult['outcome'][]): void {
+  const said = [
+    ...round.actions.map(({ message }) => message),
+    ...round.plan.refusals.map(({ rule, member, message }) => `${rule} (${member ?? 'cluster'}): ${message}`),
+    round.failure === undefined ? '' : `${round.failure.code}: ${round.failure.message}`,
+  ];
+  expect(outcomes, said.join('\n')).toContain(round.outcome);
 }
