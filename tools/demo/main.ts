@@ -7,8 +7,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { startCluster, type Cluster } from '../../test/support/cluster.ts';
+import type { Writer } from '../../test/support/load.ts';
 import { startGateway, type Gateway } from '../../test/support/gateway.ts';
-import { freePorts } from '../../test/support/processes.ts';
+import { freePorts, until } from '../../test/support/processes.ts';
+import { encode } from '../../test/support/wire.ts';
 import { anyEtcd, ETCD_MINORS } from '../programs.ts';
 import { runCommand, startDaemon, type DaemonProcess, type LogLine } from './daemon.ts';
 import { say, title } from './say.ts';
@@ -18,6 +20,10 @@ const KEYS = 4000;
 const SETTINGS = '/shop/settings';
 /** Seconds first: an expression of six fields, which a demo and a test may use. */
 const SCHEDULE = '*/4 * * * * *';
+/** Between the backups, which it must not overlap. */
+const MAINTENANCE = '2-59/4 * * * * *';
+/** Small, so that it is reached in a moment. */
+const QUOTA_BYTES = 32 * 1024 * 1024;
 /** From set-up to the end; the promise is 60 s. */
 const LIMIT_MS = 55_000;
 
@@ -51,14 +57,16 @@ async function perform(options: Options, folder: string, signal: AbortSignal, re
   releasers.push(() => writer.stop().then(() => undefined));
   const config = await writeConfig(folder, cluster, gateway);
 
-  title('The daemon starts: a backup every 4 seconds, the newest three are kept');
+  title('The daemon starts: a backup every 4 seconds, the newest two are kept');
   say(`configuration: ${config.path}`);
   const daemon = startDaemon(config.path, signal);
   releasers.push(() => daemon.stop());
   narrate(daemon);
   const first = await daemon.next('backup published');
   say(`the manifest was written last: until then, nothing of ${word(first, 'id')} was visible`);
-  await daemon.next('backup removed');
+  await daemon.next('backup published');
+
+  await outOfSpace(cluster, writer, daemon, config, signal);
 
   title('A member is killed; the next backup must not notice');
   const victim = await cluster.leader();
@@ -79,6 +87,35 @@ async function perform(options: Options, folder: string, signal: AbortSignal, re
   say(`${writer.counters().written} writes went on all the while; cleaning up`);
 }
 
+/** Somebody writes too much; the daemon notices and cures it, while the other writers try again and again. */
+async function outOfSpace(cluster: Cluster, writer: Writer, daemon: DaemonProcess, config: DemoConfig, signal: AbortSignal): Promise<void> {
+  title('A controller gone wild writes the same ten objects again and again, until etcd accepts no more writes');
+  const cured = daemon.next('NOSPACE disarmed');
+  const writes = await writeUntilRefused(cluster);
+  say(
+    `NOSPACE is armed after ${writes} writes: the database has reached its quota of ${QUOTA_BYTES / 1024 / 1024} MiB, every write is refused`,
+  );
+  const refusedSince = performance.now();
+  await cured;
+  const { written } = writer.counters();
+  await until(() => writer.counters().written > written, 'nobody writes again');
+  say(`writes are accepted again, after ${((performance.now() - refusedSince) / 1000).toFixed(1)} s without anybody at the keyboard`);
+  await show(['status'], config, signal);
+}
+
+/** @returns how many writes it took */
+async function writeUntilRefused(cluster: Cluster): Promise<number> {
+  const value = Buffer.alloc(100_000, 'x');
+  for (let write = 1; ; write++) {
+    const refused = await cluster.members[write % 3]!.rpc.call('etcdserverpb.KV/Put', encode([1, `/wild/${write % 10}`], [2, value])).then(
+      () => undefined,
+      (error: Error) => error,
+    );
+    if (refused?.message.includes('database space exceeded') === true) return write;
+    if (refused !== undefined) throw refused;
+  }
+}
+
 /** A key is lost and found again: no restore, and no download of a whole backup. */
 async function lookInside(cluster: Cluster, daemon: DaemonProcess, config: DemoConfig, signal: AbortSignal): Promise<void> {
   title('Somebody deletes the wrong key; what a backup holds comes back without a restore');
@@ -87,7 +124,6 @@ async function lookInside(cluster: Cluster, daemon: DaemonProcess, config: DemoC
   await daemon.next('key index built');
   await cluster.etcdctl(['del', SETTINGS]);
   say(`etcdctl del ${SETTINGS}`);
-  await show(['keys', id, '--summary', '--depth', '1'], config, signal);
   await show(['get', id, SETTINGS], config, signal);
   await show(['get', id, SETTINGS, '--put', '--yes'], config, signal);
   await show(['diff', id, 'live', '/shop/'], config, signal);
@@ -111,7 +147,7 @@ async function show(words: readonly string[], config: DemoConfig, signal: AbortS
 async function prepare(options: Options, releasers: (() => Promise<void>)[]): Promise<{ cluster: Cluster; gateway: Gateway | undefined }> {
   const etcd = anyEtcd();
   const minor = ETCD_MINORS.find((candidate) => etcd.version.startsWith(`${candidate}.`)) ?? '3.6';
-  const cluster = await startCluster({ minor, members: 3, programs: etcd });
+  const cluster = await startCluster({ minor, members: 3, programs: etcd, quotaBackendBytes: QUOTA_BYTES });
   releasers.push(() => cluster.stop());
   say(`three members of etcd ${etcd.version} on loopback: ${cluster.endpoints.join(' ')}`);
   await cluster.fill({ keys: KEYS, valueBytes: 2000, seed: 1, compressible: true });
@@ -143,7 +179,9 @@ async function writeConfig(folder: string, cluster: Cluster, gateway: Gateway | 
       demo: {
         endpoints: cluster.endpoints,
         backup: { schedule: SCHEDULE, retryDelay: '500ms' },
-        retention: { keepLast: 3 },
+        retention: { keepLast: 2 },
+        // Where it would take its time, as is right for clusters that are not made to be broken.
+        maintenance: { schedule: MAINTENANCE, settle: '500ms', minGain: '1MiB', restartQuiet: '1s', emergencyKeepRevisions: 50 },
       },
     },
     stores: {
@@ -192,6 +230,22 @@ function inWords(line: LogLine): string | undefined {
       return `published: ${word(line, 'id')}, ${kilobytes(line['storedBytes'])} stored, on every store it was meant for: ${line['outcome'] === 'complete' ? 'yes' : 'no'}, ${provenance(line['provedBy'])}`;
     case 'backup removed':
       return `pruned from ${word(line, 'store')}: ${word(line, 'id')} (${(line['reasons'] as readonly string[]).join('; ')})`;
+    case 'the slot was not recorded in etcd':
+      return 'the backup goes on, though etcd lets nobody write down that this slot is served';
+    case 'going on without the lock of the cluster':
+      return 'etcd grants no lock now either; the daemon that was elected goes on, since nobody else holds it';
+    case 'compacted':
+      return `compacted: the history before revision ${word(line, 'revision')} is gone`;
+    case 'defragmenting a member':
+      return `${word(line, 'member')} is defragmented, which should freeze it for about ${word(line, 'predictedMs')} ms`;
+    case 'a member was defragmented':
+      return `${word(line, 'member')} answers again after ${word(line, 'tookMs')} ms: ${kilobytes(line['before'])} before, ${kilobytes(line['after'])} now`;
+    case 'leadership moved':
+      return `${word(line, 'from')} led until now; ${word(line, 'to')} leads from here on, so that nobody waits for a frozen leader`;
+    case 'NOSPACE disarmed':
+      return 'every member is well below its quota: NOSPACE is disarmed, and a key of our own was put to prove it';
+    case 'maintenance is refused':
+      return `nothing is defragmented: ${(line['refusals'] as readonly { message: string }[]).map(({ message }) => message).join('; ')}`;
     // At this pace a slot now and then finds the backup before it still at work; the daemon counts that, the story need not.
     case 'the slot is skipped: the backup before it is not finished':
       return undefined;
