@@ -435,6 +435,22 @@ describe('what is told of it', () => {
     expect(it.status().last?.actions).toHaveLength(3);
   });
 
+  test('H2: a member that takes far longer than predicted is a metric of its own until it is back', async () => {
+    const { it, tick, end, metric, jobs } = maintenance();
+    const overdue = (): Promise<string[]> => metric('etcd_warden_defrag_overdue{');
+    it.observed(FULL);
+    await tick();
+    jobs.started[0]!.progress({ step: 'defrag', subject: 'm2' });
+    await tick();
+    expect(await overdue()).toEqual(['etcd_warden_defrag_overdue{cluster="prod"} 0']);
+    jobs.started[0]!.progress({ step: 'defrag', subject: 'm2', overdue: true });
+    await tick();
+    expect(await overdue()).toEqual(['etcd_warden_defrag_overdue{cluster="prod"} 1']);
+    expect(it.status().running).toMatchObject({ step: 'defrag', subject: 'm2' });
+    await end();
+    expect(await overdue()).toEqual(['etcd_warden_defrag_overdue{cluster="prod"} 0']);
+  });
+
   test('the members are looked at anew after each round', async () => {
     const { it, tick, end, observed } = maintenance();
     it.observed(FULL);

@@ -144,6 +144,7 @@ function asAction(line: Readonly<Record<string, unknown>>): ActionResult[] {
       ...(afterBytes === undefined ? {} : { afterBytes }),
       ...(predictedMs === undefined ? {} : { predictedMs }),
       ...(revision === undefined ? {} : { revision }),
+      ...(line['overdue'] === true ? { overdue: true } : {}),
     },
   ];
 }

@@ -1,7 +1,7 @@
 /** A clock that tests own, jobs that answer what tests say, and a configuration with nothing real in it. */
 import type { ClusterConfig, Config, MaintenanceConfig } from '../../src/config/types.ts';
 import type { Clock } from '../../src/daemon/clock.ts';
-import type { BackupResult, JobRequest, SurveyResult } from '../../src/jobs/types.ts';
+import type { BackupResult, JobRequest, ProgressEvent, SurveyResult } from '../../src/jobs/types.ts';
 import type { Logger } from '../../src/telemetry/logger.ts';
 
 export interface FakeClock extends Clock {
@@ -53,6 +53,8 @@ export async function settle(): Promise<void> {
 export interface FakeJob {
   readonly job: JobRequest;
   readonly signal: AbortSignal;
+  /** Tells where the job is. */
+  progress(event: ProgressEvent): void;
   resolve(result: unknown): void;
   reject(error: Error): void;
 }
@@ -63,9 +65,9 @@ export const NEVER = Symbol('never');
 /** Jobs that end when the test ends them, or at once as `auto` says. */
 export function fakeJobs(auto: (job: JobRequest) => unknown = () => undefined) {
   const started: FakeJob[] = [];
-  const run = (job: JobRequest, hooks: { signal: AbortSignal }): Promise<unknown> => {
+  const run = (job: JobRequest, hooks: { signal: AbortSignal; progress?: (event: ProgressEvent) => void }): Promise<unknown> => {
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-    started.push({ job, signal: hooks.signal, resolve, reject });
+    started.push({ job, signal: hooks.signal, progress: (event) => hooks.progress?.(event), resolve, reject });
     hooks.signal.addEventListener('abort', () => reject(hooks.signal.reason as Error), { once: true });
     try {
       const answer = auto(job);
