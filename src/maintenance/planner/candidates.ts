@@ -109,7 +109,7 @@ function freeze(member: MemberState, { state, policy, wish }: View): readonly Ch
   const message = `${member.name} would answer nothing for ${timeText(predicted)} (${sizeText(member.dbSizeInUse)} ${guess}), longer than ${timeText(policy.maxFreezeMs)}`;
   if (wish.kind === 'defrag' && wish.yes)
     return [checkOf('freeze-too-long', 'overridden', `${message}; --yes was given`, { member: member.name })];
-  if (state.window.open)
+  if (state.window.configured && state.window.open)
     return [checkOf('freeze-too-long', 'overridden', `${message}; the maintenance window is open`, { member: member.name })];
   const hint = state.window.configured
     ? 'it waits for the maintenance window; `etcd-warden defrag --yes` does not'

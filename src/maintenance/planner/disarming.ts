@@ -4,7 +4,7 @@ import { gatesFor } from './gates.ts';
 import { isWithin } from './past.ts';
 import { isNearQuota } from './thresholds.ts';
 import type { Action, AlarmState } from './types.ts';
-import { sizesOf, type View } from './view.ts';
+import { isNobody, sizesOf, type View } from './view.ts';
 import { shareText, sizeText, timeText } from './words.ts';
 
 /** Alarms of members that are gone (etcd #14379): nobody can be too full for them. Undefined = there are none. */
@@ -23,7 +23,7 @@ export function orphanDisarming(view: View): Decision | undefined {
 
 /** Alarms of members, when every member has room again. */
 export function disarming(view: View): Decision {
-  const checks = [...gatesFor('disarm', view), ...aboveThreshold(view), tooSoon(view)];
+  const checks = [...gatesFor('disarm', view), ...named(view), ...aboveThreshold(view), tooSoon(view)];
   const shut = checks.filter(isRefused);
   if (shut.length > 0) return { checks, reasons: shut, complete: false };
   return {
@@ -35,7 +35,16 @@ export function disarming(view: View): Decision {
 }
 
 function disarm(alarms: readonly AlarmState[], orphans: boolean, why: string): Action {
-  return { kind: 'disarm', members: [...new Set(alarms.map(({ memberId }) => memberId))], orphans, why };
+  return { kind: 'disarm', members: [...new Set(alarms.map(({ memberId }) => memberId))].filter((id) => !isNobody(id)), orphans, why };
+}
+
+function named({ noSpace }: View): readonly Check[] {
+  if (!noSpace.every(({ memberId }) => isNobody(memberId))) return [];
+  return [
+    refused('not-armed', 'NOSPACE is armed for member id 0 alone, which is nobody', {
+      hint: 'find out who armed it by hand; `etcdctl alarm disarm` takes it away',
+    }),
+  ];
 }
 
 /** Learners too: they apply every put, and arm the alarm as well. */

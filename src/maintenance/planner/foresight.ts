@@ -1,15 +1,14 @@
 /** What a cluster looks like after an action that went well: for dry runs and `status`, never for a decision. */
 import { predictedFreezeMs } from './rate.ts';
 import { isNearQuota } from './thresholds.ts';
-import type { Action, ClusterState, MemberState, Past, Policy, Wish } from './types.ts';
+import type { Action, ClusterState, MemberState, Past, Policy } from './types.ts';
 import { sizesOf } from './view.ts';
 
 /** Nothing takes no time, so that what was done is told from what was done before. */
 const STEP_MS = 1;
 
-export function after(action: Action, state: ClusterState, policy: Policy, wish: Wish): ClusterState {
-  // A round that began in the future, by a clock that was set back since, would else never see what it did.
-  const atMs = Math.max(state.nowMs, wish.since) + STEP_MS;
+export function after(action: Action, state: ClusterState, policy: Policy): ClusterState {
+  const atMs = state.nowMs + STEP_MS;
   const { past } = state;
   switch (action.kind) {
     case 'compact': {

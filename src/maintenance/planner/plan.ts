@@ -9,13 +9,14 @@ import { defragmentation } from './defragmentation.ts';
 import { disarming, orphanDisarming } from './disarming.ts';
 import { after } from './foresight.ts';
 import type { Action, ClusterState, Plan, PlannedStep, Policy, Wish } from './types.ts';
-import { isCure, viewOf, wasInRound, type View } from './view.ts';
+import { byTheClock, isCure, viewOf, wasInRound, type View } from './view.ts';
 
 /** Beyond this a dry run tells nothing more; a cluster of nine needs 22. */
 const MOST_STEPS = 40;
 
 /** Pure: no clock, no memory. */
-export function plan(state: ClusterState, policy: Policy, wish: Wish): Plan {
+export function plan(state: ClusterState, policy: Policy, asked: Wish): Plan {
+  const wish = byTheClock(asked, state);
   const view = viewOf(state, policy, wish);
   const { action, checks, reasons, complete } = decide(view);
   const refusals = reasons.filter(isRefused);
@@ -111,7 +112,7 @@ function foresee(state: ClusterState, policy: Policy, wish: Wish, first: Action 
   let now = state;
   for (let action = first; action !== undefined && steps.length < MOST_STEPS; action = decide(viewOf(now, policy, wish)).action) {
     steps.push({ action, predictedMs: action.kind === 'defrag' ? action.predictedMs : undefined });
-    now = after(action, now, policy, wish);
+    now = after(action, now, policy);
   }
   return steps;
 }

@@ -87,9 +87,14 @@ export function isCompacted(view: View): boolean {
   return wasInRound(view.state.past.compaction?.atMs, view);
 }
 
-/** Of a round whose clock was set back while it ran: what was done lately counts as done, because to do it twice is worse than to leave it to the next. */
+/** Whether something of that time was done in this round. */
+export function wasInRound(atMs: number | undefined, { wish }: Pick<View, 'wish'>): boolean {
+  return atMs !== undefined && atMs >= wish.since;
+}
+
 const LATELY_MS = 3_600_000;
 
-export function wasInRound(atMs: number | undefined, { state, wish }: Pick<View, 'state' | 'wish'>): boolean {
-  return atMs !== undefined && atMs >= (state.nowMs < wish.since ? state.nowMs - LATELY_MS : wish.since);
+/** Of a round whose clock was set back while it ran: what was done lately counts as done in it, because to do it twice is worse than to leave it to the next. */
+export function byTheClock(wish: Wish, { nowMs }: Pick<ClusterState, 'nowMs'>): Wish {
+  return nowMs < wish.since ? { ...wish, since: nowMs - LATELY_MS } : wish;
 }
