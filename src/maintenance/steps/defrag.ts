@@ -129,8 +129,8 @@ async function watched(rpc: Promise<void>, action: Defrag, member: MemberState, 
     (): Call => ({ outcome: 'answered', overdue }),
     (error: unknown): Call => ({ outcome: 'failed', error: asError(error) }),
   );
-  // The request is on its way by then: the channel was open already.
-  setImmediate(() => crashPoint('mid-defrag'));
+  // By then the call is on its way, on a channel that it opens for itself.
+  const underWay = setTimeout(() => crashPoint('mid-defrag'), 10);
   const predicted = formatDurationShort(Math.max(1, action.predictedMs));
   const tell = (): void => {
     const tookMs = performance.now() - started;
@@ -169,6 +169,7 @@ async function watched(rpc: Promise<void>, action: Defrag, member: MemberState, 
       },
     );
   } finally {
+    clearTimeout(underWay);
     clearInterval(telling);
     done.abort();
   }

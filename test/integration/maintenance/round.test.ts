@@ -39,7 +39,7 @@ describe.each(MINORS)('etcd %s with three members', (minor) => {
     expect(preview.plan.steps[0]?.action.kind).toBe('compact');
     expect(failed).toBe(0);
     const defrags = result.actions.filter(({ action }) => action === 'defrag');
-    expect(defrags.map(({ member }) => member).sort()).toEqual(['m1', 'm2', 'm3']);
+    expect(new Set(defrags.map(({ member }) => member))).toEqual(new Set(['m1', 'm2', 'm3']));
     expect(defrags.at(-1)?.member).toBe(leader.name);
     for (const { beforeBytes = 0, afterBytes = 0 } of defrags) expect(afterBytes).toBeLessThan(beforeBytes * 0.7);
     expect(subject.progress.map(({ step }) => step)).toEqual(expect.arrayContaining(['look', 'compact', 'move-leader', 'defrag']));
