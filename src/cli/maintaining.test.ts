@@ -141,6 +141,9 @@ describe('before anything is done', () => {
       'hint: replace it, or --degraded',
       'refused (no-quorum): m2: m3 does not answer',
     ]);
+    const many = ['m10', 'm2'].map((member) => ({ ...refusal, rule: 'member-slow' as const, member, message: `${member} is slow` }));
+    const sorted = await ran({ plan: planOf([], { complete: false, refusals: [many[0]!, refusal, many[1]!] }) });
+    expect((sorted.answer as Answer).text.match(/m\d+ (is slow|does)/g)).toEqual(['m2 is slow', 'm10 is slow', 'm3 does']);
     const locked = await ran({ plan: planOf([], { complete: false, refusals: [{ ...refusal, rule: 'lock-elsewhere' }] }) });
     expect((locked.answer as Answer).exitCode).toBe(11);
   });

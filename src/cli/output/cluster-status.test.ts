@@ -54,12 +54,12 @@ const past = {
 describe('the members', () => {
   test('leader and term once, sizes with quota and share, and where the quota is known from', () => {
     expect(clusterText(report(), maintenance({}, { past }), 'prod', NOW_MS, Infinity)).toEqual([
-      'cluster prod (abcd): has quorum, leader m1, term 5',
+      'cluster prod (abcd): has quorum, leader m1, term 5, etcd 3.6.16',
       [
-        'MEMBER  ENDPOINT              ROLE      VERSION     SIZE   IN USE     FREE     QUOTA  USED  REVISION  LAG  READ  DEFRAG  ALARMS',
-        'm1      http://10.0.0.1:2379  leader    3.6.16   900 MiB  300 MiB  600 MiB  2.00 GiB   44%      5000    0   2ms       -  -',
-        'm2      http://10.0.0.2:2379  follower  3.6.16   900 MiB  300 MiB  600 MiB  2.00 GiB   44%      5000    0   2ms      5h  -',
-        'm3      http://10.0.0.3:2379  follower  3.6.16   900 MiB  300 MiB  600 MiB  2.00 GiB   44%      5000    0   2ms       -  -',
+        'MEMBER  ENDPOINT              ROLE         SIZE   IN USE     FREE     QUOTA  USED  REVISION  LAG  READ  DEFRAG  ALARMS',
+        'm1      http://10.0.0.1:2379  leader    900 MiB  300 MiB  600 MiB  2.00 GiB   44%      5000    0   2ms       -  -',
+        'm2      http://10.0.0.2:2379  follower  900 MiB  300 MiB  600 MiB  2.00 GiB   44%      5000    0   2ms  5h ago  -',
+        'm3      http://10.0.0.3:2379  follower  900 MiB  300 MiB  600 MiB  2.00 GiB   44%      5000    0   2ms       -  -',
       ].join('\n'),
       'quota: as the members tell',
     ]);
@@ -97,7 +97,7 @@ describe('the members', () => {
 
   test('a failed look of maintenance leaves the table as the members tell it; different terms get a column', () => {
     const members = [
-      member('m1', { raftTerm: '6' }),
+      member('m1', { raftTerm: '6', version: '3.5.35' }),
       member('m2', { error: 'read failed' }),
       member('m3', {
         role: 'unreachable',
@@ -114,7 +114,7 @@ describe('the members', () => {
       }),
     ];
     const text = clusterText(report(members, ['m3: connection refused']), new Error('x'), 'prod', NOW_MS, Infinity).join('\n');
-    expect(text).toMatch(/ TERM /);
+    expect(text).toMatch(/ VERSION .* TERM /);
     expect(text).toMatch(/^m1 .* 2\.00 GiB +44% /m);
     expect(text).toMatch(/^m3 +http:\S+ +unreachable +- +- +- +- +- +- /m);
     expect(text).toContain('m2 (http://10.0.0.2:2379): read failed\nquota: as the members tell\nnote: m3: connection refused');
@@ -126,6 +126,7 @@ describe('maintenance', () => {
   const lines = (...given: Parameters<typeof maintenance>): string[] => maintenanceText(maintenance(...given), undefined, NOW_MS, Infinity);
 
   test('nothing is due', () => {
+    expect(lines({}, { compactRevision: 0n })[0]).toBe('compacted: never');
     expect(lines()).toEqual(['compacted: to revision 100 of 5000', 'next: nothing is due', 'forecast: too little is known of the growth']);
   });
 
@@ -134,9 +135,10 @@ describe('maintenance', () => {
       refusals: [{ rule: 'cooldown', member: 'm1', message: 'defragmented 2 h ago', hint: 'wait' }],
     });
     expect(lines({ plan }, { past, kubernetes: true, compactRevision: undefined })).toEqual([
-      'compacted: to revision unknown of 5000; last by etcd-warden 2h ago, to 4000; Kubernetes compacts by itself',
+      'compacted: nobody can tell; last by etcd-warden 2h ago, to 4000; Kubernetes compacts by itself',
       'next: defrag m2, then defrag m3 (m2 frozen for about 1.6s)',
-      'not now (cooldown): m1: defragmented 2 h ago (wait)',
+      'not now (cooldown): m1: defragmented 2 h ago',
+      'hint: wait',
       'last round failed 1h ago (member-slow): m3 did not come back',
       'forecast: too little is known of the growth',
     ]);

@@ -3,7 +3,7 @@ import { formatBytes, formatDurationShort } from '../../config/units.ts';
 import type { MaintenanceReport, Outlook } from '../../jobs/status-maintenance.ts';
 import type { ClusterReport, MemberReport } from '../../jobs/status.ts';
 import type { Action, ClusterState, MemberState, Quota, Refusal } from '../../maintenance/planner/types.ts';
-import { aboutMember, actionText, planJson, stepJson } from './plan.ts';
+import { actionText, planJson, refusalLines, stepJson } from './plan.ts';
 import { printable, renderTable, wrapText, type Column } from './table.ts';
 
 /** What was asked of a member, and what maintenance knows of it besides. */
@@ -12,15 +12,16 @@ interface Row {
   readonly quota: Quota | undefined;
   readonly defragMs: number | undefined;
   readonly nowMs: number;
-  /** All members name the same: then it is said once, above the table. */
+  /** All members have the same: then it is said once, above the table. */
   readonly oneTerm: boolean;
+  readonly oneVersion: boolean;
 }
 
 const COLUMNS: readonly Column<Row>[] = [
   { title: 'MEMBER', value: ({ member }) => member.name ?? '?' },
   { title: 'ENDPOINT', spare: 6, value: ({ member }) => member.endpoint },
   { title: 'ROLE', value: ({ member }) => member.role },
-  { title: 'VERSION', spare: 3, value: ({ member }) => member.version ?? '-' },
+  { title: 'VERSION', spare: 3, value: ({ member, oneVersion }) => (oneVersion ? '' : (member.version ?? '-')) },
   { title: 'SIZE', align: 'right', value: ({ member }) => bytes(member.dbSize) },
   { title: 'IN USE', align: 'right', spare: 4, value: ({ member }) => bytes(member.dbSizeInUse) },
   { title: 'FREE', align: 'right', spare: 2, value: ({ member }) => freeText(member) },
@@ -34,7 +35,12 @@ const COLUMNS: readonly Column<Row>[] = [
     align: 'right',
     value: ({ member }) => (member.readLatencyMs === undefined ? '-' : formatDurationShort(Math.max(1, member.readLatencyMs))),
   },
-  { title: 'DEFRAG', align: 'right', spare: 2, value: ({ defragMs, nowMs }) => (defragMs === undefined ? '-' : ago(nowMs - defragMs)) },
+  {
+    title: 'DEFRAG',
+    align: 'right',
+    spare: 2,
+    value: ({ defragMs, nowMs }) => (defragMs === undefined ? '-' : `${ago(nowMs - defragMs)} ago`),
+  },
   { title: 'ALARMS', value: ({ member }) => member.alarms.join(' ') || '-' },
 ];
 
@@ -82,8 +88,8 @@ export function clusterText(
   nowMs: number,
   width: number,
 ): string[] {
-  const answering = report.members.filter(({ raftTerm }) => raftTerm !== undefined);
-  const terms = new Set(answering.map(({ raftTerm }) => raftTerm));
+  const terms = new Set(report.members.flatMap(({ raftTerm }) => raftTerm ?? []));
+  const versions = new Set(report.members.flatMap(({ version }) => version ?? []));
   const past = maintenance instanceof Error ? undefined : maintenance.sight.state.past;
   const rows = report.members.map((member): Row => ({
     member,
@@ -91,6 +97,7 @@ export function clusterText(
     defragMs: member.id === undefined ? undefined : past?.defrags[member.id]?.atMs,
     nowMs,
     oneTerm: terms.size === 1,
+    oneVersion: versions.size === 1,
   }));
   const leader = report.members.find(({ role }) => role === 'leader')?.name;
   return [
@@ -99,11 +106,12 @@ export function clusterText(
       `cluster ${name} (${report.clusterId}): ${report.quorum ? 'has quorum' : 'NO QUORUM, or no leader'}`,
       ...(leader === undefined ? [] : [`leader ${printable(leader)}`]),
       ...(terms.size === 1 ? [`term ${[...terms].join('')}`] : []),
+      ...(versions.size === 1 ? [`etcd ${printable([...versions].join(''))}`] : []),
     ].join(', '),
     renderTable(COLUMNS, rows, width),
-    ...memberErrors(report),
-    ...quotaLines(rows),
-    ...report.notes.map((note) => `note: ${printable(note)}`),
+    ...[...memberErrors(report), ...quotaLines(rows), ...report.notes.map((note) => `note: ${printable(note)}`)].map((line) =>
+      wrapText(line, width),
+    ),
   ];
 }
 
@@ -141,7 +149,7 @@ function quotaLines(rows: readonly Row[]): string[] {
   });
 }
 
-/** Rules that say that all is well, or that somebody else does it. */
+/** Rules that say that all is well, or that somebody else does it: nothing to tell when nothing is due. */
 const CONTENT: ReadonlySet<Refusal['rule']> = new Set(['not-needed', 'done', 'kubernetes-compacts', 'etcd-compacts', 'compaction-off']);
 
 export function maintenanceText(
@@ -158,17 +166,16 @@ export function maintenanceText(
     const whole = plan.steps.map(({ action }) => actionText(action, state)).join(', then ');
     lines.push(`next: ${whole}${freezeText(plan.action, state)}${enabled ? '' : '; by hand: maintenance.enabled is off'}`);
   } else lines.push(plan.complete ? 'next: nothing is due' : 'next: NOTHING IS DONE although something is due');
-  for (const { rule, member, message, hint } of plan.refusals) {
-    // Said by "nothing is due" already.
-    if (plan.action === undefined && plan.complete && CONTENT.has(rule) && member === undefined) continue;
-    lines.push(`not now (${rule}): ${aboutMember(member, message)}${hint === undefined ? '' : ` (${hint})`}`);
-  }
+  // Said by "nothing is due" already.
+  const telling = plan.refusals.filter(({ rule }) => plan.action !== undefined || !plan.complete || !CONTENT.has(rule));
+  const later: string[] = [];
   if (plan.againMs !== undefined && plan.action === undefined && !plan.complete)
-    lines.push(`again: in ${formatDurationShort(Math.max(0, plan.againMs - nowMs))}`);
+    later.push(`again: in ${formatDurationShort(Math.max(0, plan.againMs - nowMs))}`);
   const { failure } = state.past;
-  if (failure !== undefined) lines.push(`last round failed ${ago(nowMs - failure.atMs)} ago (${failure.rule}): ${failure.reason}`);
-  lines.push(outlookText(outlook, nowMs));
-  return lines.map((line) => wrapText(printable(line), width));
+  if (failure !== undefined) later.push(`last round failed ${ago(nowMs - failure.atMs)} ago (${failure.rule}): ${failure.reason}`);
+  later.push(outlookText(outlook, nowMs));
+  const wrapped = (line: string): string => wrapText(printable(line), width);
+  return [...lines.map(wrapped), ...refusalLines(telling, 'not now', width), ...later.map(wrapped)];
 }
 
 function freezeText(action: Action, { members }: ClusterState): string {
@@ -180,10 +187,11 @@ function freezeText(action: Action, { members }: ClusterState): string {
 
 function compactionText({ sight: { state } }: MaintenanceReport, nowMs: number): string {
   const { past, compactRevision, revision, kubernetes } = state;
-  const known = compactRevision === undefined ? 'unknown' : String(compactRevision);
+  const known =
+    compactRevision === undefined ? 'nobody can tell' : compactRevision > 0n ? `to revision ${compactRevision} of ${revision}` : 'never';
   const last =
     past.compaction === undefined ? '' : `; last by etcd-warden ${ago(nowMs - past.compaction.atMs)} ago, to ${past.compaction.revision}`;
-  return `compacted: to revision ${known} of ${revision}${last}${kubernetes ? '; Kubernetes compacts by itself' : ''}`;
+  return `compacted: ${known}${last}${kubernetes ? '; Kubernetes compacts by itself' : ''}`;
 }
 
 function outlookText(outlook: Outlook | undefined, nowMs: number): string {

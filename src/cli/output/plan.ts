@@ -99,10 +99,14 @@ export function gatesText(plan: Plan, width: number): string[] {
   return plan.gates.length === 0 ? [] : ['', renderTable(GATES, plan.gates, width)];
 }
 
-/** One line each, and the hint below; the same hint once. */
+/** One line each, members of one rule together and in the order of their names, and the hint below; the same hint once. */
 export function refusalLines(refusals: readonly Refusal[], word: string, width: number): string[] {
   const hints = new Set<string>();
-  return refusals.flatMap(({ rule, member, message, hint }) => {
+  const rules = [...new Set(refusals.map(({ rule }) => rule))];
+  const sorted = refusals.toSorted(
+    (a, b) => rules.indexOf(a.rule) - rules.indexOf(b.rule) || (a.member ?? '').localeCompare(b.member ?? '', 'en', { numeric: true }),
+  );
+  return sorted.flatMap(({ rule, member, message, hint }) => {
     const lines = [wrapText(printable(`${word} (${rule}): ${aboutMember(member, message)}`), width)];
     if (hint !== undefined && !hints.has(hint)) lines.push(wrapText(`hint: ${printable(hint)}`, width));
     if (hint !== undefined) hints.add(hint);
@@ -159,7 +163,10 @@ function remarksOf({ state, notes }: Sight, plan: Plan): string[] {
 }
 
 function listed(members: readonly MemberState[]): string {
-  return members.map(({ name }) => name).join(', ');
+  return members
+    .map(({ name }) => name)
+    .toSorted((a, b) => a.localeCompare(b, 'en', { numeric: true }))
+    .join(', ');
 }
 
 /** As in docs/json.md: absent values are null, ids hex, revisions text. */

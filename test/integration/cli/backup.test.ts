@@ -71,7 +71,9 @@ describe('from backup to delete', () => {
     expect((await runWarden(['verify', ...from])).stdout).toMatch(new RegExp(`${id} +local +proved +ok`));
     const status = await runWarden(['status', '--endpoints', cluster.endpoints.join(','), ...from]);
     expect(status).toMatchObject({ code: 0, stderr: '' });
-    expect(status.stdout).toMatch(/^cluster default \([\da-f]+\): has quorum\nMEMBER .*\nm1 .* leader .*\n\nnewest verified backup: /);
+    expect(status.stdout).toMatch(
+      /^cluster default \([\da-f]+\): has quorum, leader m1, term \d+, etcd 3\.\d+\.\d+\nMEMBER .*\nm1 .* leader [^]*\n\nnewest verified backup: /,
+    );
     expect(status.stdout).toContain(`${id}, `);
     const copied = await runWarden(['copy', id.slice(0, 18), '--from', store, '--to', join(folder, 'other')]);
     expect(copied).toMatchObject({ code: 0, stderr: '' });

@@ -3,11 +3,15 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runCli } from '../../../src/cli/run.ts';
 import { startCluster, type Cluster } from '../../support/cluster.ts';
+import type { Member } from '../../support/member.ts';
+import { startGrpcProxy } from '../../support/grpc-proxy.ts';
+import { until } from '../../support/processes.ts';
 import { recordedOutput, type RecordedOutput } from '../../support/recorded-output.ts';
-import { runWarden } from '../../support/run-warden.ts';
+import { runWarden, startWarden } from '../../support/run-warden.ts';
 import { removeFolder, temporaryFolder } from '../../support/watchdog.ts';
 import { encode } from '../../support/wire.ts';
 
+const DEFRAGMENT = 'etcdserverpb.Maintenance/Defragment';
 const MIB = 1024 * 1024;
 /** Large enough for some garbage, small enough to be full in a moment. */
 const QUOTA = 64 * MIB;
@@ -71,8 +75,8 @@ async function warden(at: Cluster, words: readonly string[], options: { says?: b
   return { ...output, code, json: () => JSON.parse(output.printed.join('\n')) as ReturnType<Ran['json']> };
 }
 
-async function sizes(at: Cluster = cluster): Promise<number[]> {
-  return Promise.all(at.members.map(async (member) => (await member.status()).dbSize));
+async function sizes(members: readonly Member[] = cluster.members): Promise<number[]> {
+  return Promise.all(members.map(async (member) => (await member.status()).dbSize));
 }
 
 /** A third of the quota that nobody needs: keys that were written and deleted again. */
@@ -176,8 +180,8 @@ describe('three members', () => {
     const { code, printed } = await warden(cluster, ['status', '--from', join(folder, 'nowhere')]);
     const text = printed.join('\n');
     expect(code).toBe(1); // there is no backup
-    expect(text).toMatch(/^cluster default \([0-9a-f]+\): has quorum, leader m\d, term \d+\nMEMBER /);
-    expect(text).toMatch(/^m1 .* 64\.0 MiB +\d+% .* \d+(\.\d)?(ms|s) +-$/m);
+    expect(text).toMatch(/^cluster default \([0-9a-f]+\): has quorum, leader m\d, term \d+, etcd 3\.6\.\d+\nMEMBER /);
+    expect(text).toMatch(/^m1 .* 64\.0 MiB +\d+% .* ago +-$/m);
     expect(text).toContain('quota: as the members tell');
     expect(text).toMatch(/^compacted: to revision \d+ of \d+; last by etcd-warden \S+ ago, to \d+$/m);
     expect(text).toMatch(/^next: nothing is due$/m);
@@ -217,6 +221,31 @@ describe('three members', () => {
     // Nothing of ours is left but the record.
     expect(await cluster.etcdctl(['get', '--prefix', '/etcd-warden/', '--keys-only'])).toMatch(/^\/etcd-warden\/maintenance\/default\s*$/);
   });
+
+  test('H26: out of space with a member down it compacts, refuses the rest and names the two ways out; --degraded is one', async () => {
+    await cluster.exhaustQuota();
+    await cluster.etcdctl(['del', '--prefix', '/quota/']);
+    await cluster.etcdctl(['del', '/after']);
+    const [down] = await cluster.followers();
+    await down!.kill('SIGKILL');
+    const cure = ['defrag', '--yes', '--emergency-keep-revisions', '1', '--dial-timeout', '1s', '--request-timeout', '2s'];
+    const stopped = await warden(cluster, [...cure, '--all']);
+    expect(stopped.code).toBe(14);
+    expect(stopped.printed.join('\n')).toMatch(
+      /^compact [^]*REFUSED\nrefused \(member-down\): [^]*member replace[^]*defrag --all --yes --degraded/m,
+    );
+    const before = await sizes(cluster.members.filter((member) => member !== down));
+    const degraded = await warden(cluster, [...cure, '--degraded']);
+    expect(degraded.said.join(' ').replaceAll('\n', ' ')).toContain('warning: the whole cluster accepts nothing');
+    // Its size is not known, so nobody can say that writes may be let in again.
+    expect(degraded.code).toBe(14);
+    expect(degraded.printed.join('\n')).toMatch(/defrag [^]*defrag [^]*REFUSED; 2 members defragmented, /);
+    const after = await sizes(cluster.members.filter((member) => member !== down));
+    after.forEach((size, index) => expect(size).toBeLessThan(before[index]! / 2));
+    expect((await cluster.alarms()).length).toBeGreaterThan(0);
+    const { code } = await warden(cluster, ['status', '--from', join(folder, 'nowhere'), '--dial-timeout', '1s']);
+    expect(code).toBe(1);
+  });
 });
 
 describe('one member', () => {
@@ -232,9 +261,9 @@ describe('one member', () => {
     expect(no.said.join(' ').replaceAll('\n', ' ')).toContain(
       'the whole cluster accepts nothing, neither writes nor reads nor lease renewals, for about',
     );
-    const [before] = await sizes(single);
+    const [before] = await sizes(single.members);
     expect((await warden(single, ['defrag', '--all', '--yes'])).code).toBe(0);
-    expect((await sizes(single))[0]).toBeLessThan(before! / 2);
+    expect((await sizes(single.members))[0]).toBeLessThan(before! / 2);
   });
 
   test('H12: disarm clears an alarm without cause once, and not again within the hour', async () => {
@@ -252,6 +281,30 @@ describe('one member', () => {
       rules: ['disarm-too-soon'],
     });
     await single.disarmAlarms();
+  });
+
+  test('H2: interrupted while a member is frozen, it ends at once with 130 and says that the member may still be', async () => {
+    const [member] = single.members;
+    await using proxy = await startGrpcProxy(member!.endpoint);
+    const { promise: held, resolve: release } = Promise.withResolvers<void>();
+    proxy.intercept(DEFRAGMENT, { before: () => held });
+    const line = ['defrag', '--all', '--yes', '--endpoints', proxy.endpoint, '--no-discover', '--settle', '0s'];
+    const running = startWarden([...line, '--state-dir', join(folder, 'interrupted')]);
+    await until(
+      () => Promise.resolve(proxy.calls(DEFRAGMENT) === 1),
+      () => running.stderr(),
+    );
+    running.kill('SIGINT');
+    const { code, stdout, stderr } = await running.done;
+    expect({ code, stdout }).toEqual({ code: 130, stdout: '' });
+    expect(stderr).toMatch(/SIGINT: stopping cleanly[^]*error: .*m1.* may still be frozen[^]*\nhint: /);
+    release();
+    // It is never asked a second time (H3), and nothing of ours is left that would keep the next one out.
+    expect(proxy.calls(DEFRAGMENT)).toBe(1);
+    await until(
+      async () => (await warden(single, ['defrag', '--all', '--yes'])).code === 0,
+      () => 'the lock is still held',
+    );
   });
 
   test('H13: a learner is never defragmented', async () => {
