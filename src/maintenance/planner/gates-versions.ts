@@ -12,6 +12,8 @@ export function versionGates(purpose: Purpose, view: View): readonly Check[] {
 
 /** What forbids to defragment this member. */
 export function forbiddenFor(member: MemberState, { policy }: View): readonly Check[] {
+  // What it runs is unknown because it does not answer, and that is said already.
+  if (!member.reachable) return [];
   const forbidding = hazardsOf(member.version).filter(({ verdict }) => verdict === 'forbid');
   if (forbidding.length === 0) return [];
   return forbidding.map((hazard) => {
