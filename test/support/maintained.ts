@@ -28,7 +28,7 @@ const MAINTENANCE = {
 };
 
 /** Moments instead of minutes, for members that are dead. */
-const QUICK: Partial<Pace> = { pollMs: 100, deadMs: 1_500, tellMs: 1_000 };
+const QUICK: Partial<Pace> = { pollMs: 100, tellMs: 1_000, deadMs: 1_500, leaderMs: 4_000, recoverMs: 10_000 };
 
 export interface MaintainedOptions {
   readonly folder: string;
@@ -52,7 +52,7 @@ export const ALL = { kind: 'defrag', members: 'all', worthwhile: false, degraded
 export function maintained({ maintenance, clusterOptions, ...options }: MaintainedOptions): Maintained {
   const subject = product({
     ...options,
-    clusterOptions: { requestTimeout: '2s', dialTimeout: '1s', ...clusterOptions, maintenance: { ...MAINTENANCE, ...maintenance } },
+    clusterOptions: { requestTimeout: '1s', dialTimeout: '1s', ...clusterOptions, maintenance: { ...MAINTENANCE, ...maintenance } },
   });
   return {
     ...subject,
