@@ -6,7 +6,7 @@ import type { Plan } from '../maintenance/planner/types.ts';
 import type { RoundResult, Sight } from '../maintenance/types.ts';
 import { actionText, gatesText, memberName, planJson, planText, stopsOf } from './output/plan.ts';
 import { actionJson, roundText } from './output/round.ts';
-import { printable } from './output/table.ts';
+import { printable, wrapText } from './output/table.ts';
 import { chosenCluster } from './selection.ts';
 import type { Answer, Invocation } from './verb.ts';
 
@@ -81,12 +81,12 @@ function dryRun(cluster: string, sight: Sight, plan: Plan, { width, yes }: { rea
       notes: sight.notes,
     },
     text: [
-      `cluster ${cluster} (${state.clusterId}): ${head}`,
+      wrapText(`cluster ${cluster} (${state.clusterId}): ${head}`, width),
       ...planText(sight, plan, width),
       ...gatesText(plan, width),
       ...(yes || !plan.gates.some(({ verdict }) => verdict === 'overridden')
         ? []
-        : ['', 'what is overridden above is so only with --yes, or a yes at the terminal']),
+        : ['', wrapText('what is overridden above is so only with --yes, or a yes at the terminal', width)]),
     ].join('\n'),
   };
 }

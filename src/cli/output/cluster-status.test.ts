@@ -71,6 +71,25 @@ describe('the members', () => {
     for (const title of ['ROLE', 'SIZE', 'QUOTA', 'USED', 'READ', 'ALARMS']) expect(lines[1]).toContain(title);
   });
 
+  test('fault 77: nothing is wider than 40 columns', () => {
+    const lines = [
+      ...clusterText(
+        report([member('m1', { alarms: ['CORRUPT'] }), member('m2')], ['a note that says a good deal']),
+        maintenance(),
+        'prod',
+        NOW_MS,
+        40,
+      ),
+      ...maintenanceText(maintenance({ plan: planOf([defragOf('m2')]) }, { past }), undefined, NOW_MS, 40),
+    ];
+    expect(
+      lines
+        .join('\n')
+        .split('\n')
+        .filter((line) => line.length > 40),
+    ).toEqual([]);
+  });
+
   test('quotas from different places are named by member; one that has none says so', () => {
     const sight = sightOf(['m1', 'm2', 'm3', 'm4']);
     const sources = ['metrics', 'configured', 'default', 'status'] as const;
@@ -91,7 +110,7 @@ describe('the members', () => {
   });
 
   test('H12: CORRUPT is shouted on a line of its own, first', () => {
-    const [first] = clusterText(report([member('m1'), member('m2', { alarms: ['CORRUPT'] })]), maintenance(), 'prod', NOW_MS, 80);
+    const [first] = clusterText(report([member('m1'), member('m2', { alarms: ['CORRUPT'] })]), maintenance(), 'prod', NOW_MS, Infinity);
     expect(first).toBe('CORRUPT: etcd found members with different data (m2); maintenance does nothing until somebody has looked');
   });
 

@@ -101,13 +101,16 @@ export function clusterText(
   }));
   const leader = report.members.find(({ role }) => role === 'leader')?.name;
   return [
-    ...corruptLines(report),
-    [
-      `cluster ${name} (${report.clusterId}): ${report.quorum ? 'has quorum' : 'NO QUORUM, or no leader'}`,
-      ...(leader === undefined ? [] : [`leader ${printable(leader)}`]),
-      ...(terms.size === 1 ? [`term ${[...terms].join('')}`] : []),
-      ...(versions.size === 1 ? [`etcd ${printable([...versions].join(''))}`] : []),
-    ].join(', '),
+    ...corruptLines(report).map((line) => wrapText(line, width)),
+    wrapText(
+      [
+        `cluster ${name} (${report.clusterId}): ${report.quorum ? 'has quorum' : 'NO QUORUM, or no leader'}`,
+        ...(leader === undefined ? [] : [`leader ${printable(leader)}`]),
+        ...(terms.size === 1 ? [`term ${[...terms].join('')}`] : []),
+        ...(versions.size === 1 ? [`etcd ${printable([...versions].join(''))}`] : []),
+      ].join(', '),
+      width,
+    ),
     renderTable(COLUMNS, rows, width),
     ...[...memberErrors(report), ...quotaLines(rows), ...report.notes.map((note) => `note: ${printable(note)}`)].map((line) =>
       wrapText(line, width),

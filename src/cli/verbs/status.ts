@@ -8,7 +8,7 @@ import { protectionOf, reportCluster, type ClusterReport, type Protection } from
 import { clusterOf, withStores } from '../../jobs/stores.ts';
 import { catalogRemarks } from '../output/backups.ts';
 import { clusterText, maintenanceJson, maintenanceText, memberJson } from '../output/cluster-status.ts';
-import { printable } from '../output/table.ts';
+import { printable, wrapText } from '../output/table.ts';
 import { chosenCluster, readCluster, requireStore } from '../selection.ts';
 import type { Answer, Invocation } from '../verb.ts';
 import { catalogJson } from './list.ts';
@@ -50,7 +50,7 @@ export async function run(invocation: Invocation): Promise<Answer> {
             ...maintenanceText(maintenance, outlook, now.getTime(), output.width),
           ]),
       '',
-      ...protectionText(catalog, maxAgeMs, now),
+      ...protectionText(catalog, maxAgeMs, now).map((line) => wrapText(line, output.width)),
     ].join('\n'),
   };
 }

@@ -55,9 +55,13 @@ afterAll(async () => {
 });
 
 /** A line that somebody types: `ask` is what he answers; without it nobody sits there. */
-async function warden(at: Cluster, words: readonly string[], options: { says?: boolean; asked?: string[] } = {}): Promise<Ran> {
-  const output = recordedOutput();
-  const { says, asked = [] } = options;
+async function warden(
+  at: Cluster,
+  words: readonly string[],
+  options: { says?: boolean; asked?: string[]; width?: number } = {},
+): Promise<Ran> {
+  const { says, asked = [], width } = options;
+  const output = recordedOutput(width === undefined ? {} : { width });
   const line = [
     ...words,
     '--endpoints',
@@ -127,6 +131,13 @@ describe('three members', () => {
     expect(plan.gates.map(({ rule }) => rule)).toEqual(expect.arrayContaining(['corrupt-alarm', 'foreign-snapshot', 'member-lagging']));
     expect(members.map((member) => [member.quota, member.quotaSource])).toEqual(Array(3).fill([QUOTA, 'status']));
     const people = await warden(cluster, ['defrag', '--all', '--dry-run']);
+    const narrow = await warden(cluster, ['defrag', '--all', '--dry-run'], { width: 40 });
+    expect(
+      narrow.printed
+        .join('\n')
+        .split('\n')
+        .filter((line) => line.length > 40),
+    ).toEqual([]);
     expect(people.printed.join('\n')).toMatch(/this would be done\nSTEP +ACTION +MEMBER +FREEZE +GAIN +WHY\n[^]*\nVERDICT +RULE/);
     expect(await sizes()).toEqual(before);
   });
@@ -283,7 +294,7 @@ describe('one member', () => {
     await single.disarmAlarms();
   });
 
-  test('H2: interrupted while a member is frozen, it ends at once with 130 and says that the member may still be', async () => {
+  test('H2: while a member is frozen nobody else gets the lock; interrupted, it ends at once with 130 and says that the member may still be', async () => {
     const [member] = single.members;
     await using proxy = await startGrpcProxy(member!.endpoint);
     const { promise: held, resolve: release } = Promise.withResolvers<void>();
@@ -294,6 +305,8 @@ describe('one member', () => {
       () => Promise.resolve(proxy.calls(DEFRAGMENT) === 1),
       () => running.stderr(),
     );
+    const second = await warden(single, ['defrag', '--all', '--yes', '--json']);
+    expect({ code: second.code, error: second.json().error.code }).toEqual({ code: 11, error: 'locked' });
     running.kill('SIGINT');
     const { code, stdout, stderr } = await running.done;
     expect({ code, stdout }).toEqual({ code: 130, stdout: '' });
