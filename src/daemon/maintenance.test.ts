@@ -188,6 +188,23 @@ describe('when a round of maintenance is asked for', () => {
     expect(count()).toBe(5);
   });
 
+  test('what stands against it only for a while is asked about again with growing delays, what stays is not', async () => {
+    const { it, tick, pass, count, end } = maintenance({ schedule: OFF });
+    it.observed(FULL);
+    await tick();
+    await end(refused('foreign-snapshot'));
+    await pass(0.5);
+    expect(count()).toBe(2);
+    await end(refused('member-lagging'));
+    await pass(0.5);
+    expect(count()).toBe(2);
+    await pass(0.5);
+    expect(count()).toBe(3);
+    await end(refused('single-member'));
+    await pass(60);
+    expect(count()).toBe(3);
+  });
+
   test('after a surprise the planner is asked soon how long to leave it alone', async () => {
     const { it, tick, pass, count, end, lines } = maintenance({ schedule: OFF });
     it.observed(FULL);

@@ -63,6 +63,20 @@ const NO_SPACE_EVERY_MS = 10 * 60_000;
 /** The planner may name a moment that has come while its answer was on the way. */
 const SOONEST_MS = 10_000;
 const FIRST_RETRY_MS = 30_000;
+/** Rules that are over when somebody else is done, without a time that a plan could name or a threshold that would be crossed anew. */
+const PASSING: ReadonlySet<Rule> = new Set<Rule>([
+  'lock-elsewhere',
+  'own-read',
+  'foreign-snapshot',
+  'defrag-inflight',
+  'compacting',
+  'no-quorum',
+  'leader-unclear',
+  'member-slow',
+  'member-lagging',
+  'learner-catching-up',
+  'raft-snapshot',
+]);
 const LONGEST_RETRY_MS = 10 * 60_000;
 
 export class Maintenance {
@@ -81,7 +95,8 @@ export class Maintenance {
   /** Due, but its jitter is not over; monotonic. */
   #pending: { readonly cause: Cause; readonly startAtMs: number } | undefined;
   #run: { readonly job: string; readonly sinceMs: number; readonly cause: Cause; readonly promise: Promise<void> } | undefined;
-  #errors = 0;
+  /** Rounds in a row that came to nothing for a reason that passes by itself. */
+  #tries = 0;
   #rules: ReadonlySet<Rule> = new Set();
   #last: MaintenanceStatus['last'];
   #error: MaintenanceStatus['error'];
@@ -235,10 +250,11 @@ export class Maintenance {
     const again = this.#last?.outcome === round.outcome && sameRules(this.#last, round);
     this.#last = { ...round, atMs: nowMs, cause };
     this.#error = undefined;
-    this.#errors = 0;
     if (round.againMs !== undefined) this.#againMs = Math.max(round.againMs, nowMs + SOONEST_MS);
-    // How long to leave it alone is the planner's to say.
-    if (round.outcome === 'failed') this.#retryLater(1);
+    // After a surprise it is soon asked for the first time: how long to leave the cluster alone is the planner's to say.
+    const passes = round.outcome === 'refused' && round.refusals.some(({ rule }) => PASSING.has(rule));
+    this.#tries = passes ? this.#tries + 1 : 0;
+    if (passes || round.outcome === 'failed') this.#retryLater(Math.max(1, this.#tries));
     const { outcome, actions, failure, refusals } = round;
     const fields = {
       outcome,
@@ -265,8 +281,8 @@ export class Maintenance {
     recordRoundError(metrics, this.#config.name, error);
     const again = this.#error?.code === error.code && this.#error.message === error.message;
     this.#error = { atMs: nowMs, code: error.code, message: error.message, hint: error.hint };
-    this.#errors += 1;
-    this.#retryLater(this.#errors);
+    this.#tries += 1;
+    this.#retryLater(this.#tries);
     logger[again ? 'debug' : 'warn']({ error }, 'maintenance could not be done; it is tried again');
   }
 

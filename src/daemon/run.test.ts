@@ -8,6 +8,7 @@ import {
   daemonConfig,
   fakeClock,
   fakeJobs,
+  maintenanceConfig,
   NEVER,
   recordingLogger,
   settle,
@@ -15,6 +16,7 @@ import {
 } from '../../test/support/daemon-fakes.ts';
 import type { Config } from '../config/types.ts';
 import { WardenError } from '../errors.ts';
+import type { MemberStatus, MemberView } from '../etcd/types.ts';
 import type { JobRequest } from '../jobs/types.ts';
 import type { LeadershipState } from './leadership.ts';
 import { runDaemon } from './run.ts';
@@ -32,7 +34,9 @@ describe('the daemon', () => {
     rmSync(folder, { recursive: true });
   });
 
-  async function start(options: { config?: Config; answer?: (job: JobRequest) => unknown; watchdogMs?: number } = {}) {
+  async function start(
+    options: { config?: Config; answer?: (job: JobRequest) => unknown; watchdogMs?: number; members?: () => readonly MemberView[] } = {},
+  ) {
     const clock = fakeClock(START);
     const { logger, lines, said } = recordingLogger();
     const jobs = fakeJobs((job) => {
@@ -69,7 +73,7 @@ describe('the daemon', () => {
             clusterId: 1n,
             quorum: true,
             notes: [],
-            members: [{ reachable: false, endpoint: 'http://a', name: undefined, error: new Error('down') }],
+            members: options.members?.() ?? [{ reachable: false, endpoint: 'http://a', name: undefined, error: new Error('down') }],
           }),
         notifier: { active: true, watchdogMs: options.watchdogMs, send: async (...words) => Promise.resolve(void notices.push(...words)) },
         onHangup: (reload) => {
@@ -156,6 +160,31 @@ describe('the daemon', () => {
     jobs.backups()[0]!.resolve(backupResult());
     await settle();
     expect(jobs.backups().map(({ job }) => job.request.cluster)).toEqual(['a', 'b']);
+  });
+
+  test('NOSPACE that a member tells of starts a round at once, is a reason not to be ready, and none any more when it is cured', async () => {
+    let armed = true;
+    const members = (): readonly MemberView[] => [{ reachable: true, endpoint: 'http://a', status: memberStatus(armed) }];
+    const config = daemonConfig(folder, [clusterConfig({ maintenance: maintenanceConfig({ enabled: true }) })]);
+    const { jobs, url, clock, notices } = await start({
+      config,
+      members,
+      watchdogMs: 60_000,
+      answer: (job) => (job.verb === 'maintain' ? NEVER : undefined),
+    });
+    const rounds = (): typeof jobs.started => jobs.started.filter(({ job }) => job.verb === 'maintain');
+    await expect
+      .poll(() => rounds().map(({ job }) => job.request))
+      .toMatchObject([{ cluster: 'prod', wish: { kind: 'routine' }, elected: true }]);
+    const ready = async (): Promise<{ reasons: { code: string }[] }> => (await (await fetch(`${url}/readyz`)).json()) as never;
+    expect((await ready()).reasons).toMatchObject([{ cluster: 'prod', code: 'no-space' }]);
+    rounds()[0]!.progress({ step: 'defrag', subject: 'm1' });
+    await clock.advance(MINUTE);
+    expect(notices.join('\n')).toContain('defragmenting m1');
+    armed = false;
+    rounds()[0]!.resolve({ outcome: 'done', actions: [], plan: { refusals: [], steps: [], noSpace: false } });
+    await expect.poll(async () => (await ready()).reasons).toEqual([]);
+    expect(rounds()).toHaveLength(1);
   });
 
   test('SIGHUP takes over clusters that came, went and changed, without touching what runs', async () => {
@@ -283,6 +312,28 @@ describe('the daemon', () => {
     await daemon;
   });
 });
+
+function memberStatus(noSpace: boolean): MemberStatus {
+  return {
+    endpoint: 'http://a',
+    clusterId: 1n,
+    memberId: 7n,
+    name: 'm1',
+    role: 'leader',
+    leader: 7n,
+    version: '3.6.16',
+    storageVersion: '3.6.0',
+    dbSize: 1000,
+    dbSizeInUse: 900,
+    dbSizeQuota: 1000,
+    raftIndex: 1n,
+    raftAppliedIndex: 1n,
+    raftTerm: 1n,
+    revision: 1n,
+    alarms: noSpace ? [{ type: 'NOSPACE', memberId: 7n }] : [],
+    latencyMs: 1,
+  };
+}
 
 async function freePort(): Promise<number> {
   const { createServer } = await import('node:net');
