@@ -33,13 +33,20 @@ const TTL_FACTOR = 4;
 /** What the stores tell only makes a plan better, so nobody waits long for it. */
 const CATALOG_PATIENCE_MS = 10_000;
 
+export interface Timing {
+  readonly pace: Pace;
+  /** The least that the lock's lease lasts without renewal. */
+  readonly leaseSeconds: number;
+}
+
 /**
  * Carries out what is due, or what was asked for by hand, as far as the rules allow.
  * @throws WardenError `usage` for a member that does not exist, `locked`, `interrupted`, and what kept the cluster from being looked at or locked; all
  *   later failures are in the result
- * @param pace how long is waited for what; tests set it
+ * @param timing how long is waited for what; tests set it
  */
-export async function maintain(request: MaintainRequest, context: JobContext, pace: Pace = PACE): Promise<RoundResult> {
+export async function maintain(request: MaintainRequest, context: JobContext, timing: Partial<Timing> = {}): Promise<RoundResult> {
+  const { pace = PACE, leaseSeconds = LOCK_TTL_SECONDS } = timing;
   return withScene(request, context, async (scene) => {
     const { cluster } = scene;
     const { sight, wish, plan: foreseen } = await preview(request, context, scene);
@@ -48,7 +55,7 @@ export async function maintain(request: MaintainRequest, context: JobContext, pa
       // Nobody is kept out for nothing. The other verdicts are those of a round without actions.
       return { cluster: cluster.name, outcome: foreseen.complete ? 'nothing' : 'refused', actions: [], plan: foreseen, failure: undefined };
     }
-    return withLock(scene, sight.state, request, context, async () =>
+    return withLock(scene, { state: sight.state, leaseSeconds }, request, context, async () =>
       runRound({
         cluster: cluster.name,
         wish,
@@ -163,7 +170,7 @@ async function preview(request: MaintainRequest, context: JobContext, scene: Sce
 /** Runs `work` as the owner of the cluster. @throws WardenError `locked`, or why no lock can be had */
 async function withLock<T>(
   scene: Scene,
-  state: ClusterState,
+  { state, leaseSeconds }: { readonly state: ClusterState; readonly leaseSeconds: number },
   request: MaintainRequest,
   context: JobContext,
   work: () => Promise<T>,
@@ -178,7 +185,7 @@ async function withLock<T>(
       coordination,
       purpose: `maintenance of ${cluster.name}`,
       elected: request.elected,
-      ttlSeconds: Math.max(LOCK_TTL_SECONDS, Math.ceil((TTL_FACTOR * longestMs) / 1000)),
+      ttlSeconds: Math.max(leaseSeconds, Math.ceil((TTL_FACTOR * longestMs) / 1000)),
       keyPrefix,
       logger,
     });

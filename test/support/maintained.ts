@@ -41,7 +41,7 @@ export interface MaintainedOptions {
 export interface Maintained extends Product {
   maintain(
     wish: MaintainRequest['wish'],
-    changes?: Partial<JobContext> & { readonly elected?: boolean; readonly pace?: Partial<Pace> },
+    changes?: Partial<JobContext> & { readonly elected?: boolean; readonly pace?: Partial<Pace>; readonly leaseSeconds?: number },
   ): Promise<RoundResult>;
 }
 
@@ -56,8 +56,11 @@ export function maintained({ maintenance, clusterOptions, ...options }: Maintain
   });
   return {
     ...subject,
-    maintain: (wish, { elected = false, pace, ...changes } = {}) =>
-      maintain({ cluster: 'main', wish, elected }, subject.context(changes), { ...PACE, ...QUICK, ...pace }),
+    maintain: (wish, { elected = false, pace, leaseSeconds, ...changes } = {}) =>
+      maintain({ cluster: 'main', wish, elected }, subject.context(changes), {
+        pace: { ...PACE, ...QUICK, ...pace },
+        ...(leaseSeconds === undefined ? {} : { leaseSeconds }),
+      }),
   };
 }
 
