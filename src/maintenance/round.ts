@@ -41,7 +41,6 @@ const PASSING: ReadonlySet<Rule> = new Set([
   'defrag-inflight',
   'compacting',
 ]);
-const PATIENCE_MS = 15_000;
 /** The cluster changed between the plan and its step so many times: it is not quiet enough to be touched. */
 const MOST_STALE = 5;
 
@@ -88,7 +87,7 @@ export async function runRound(options: RoundOptions): Promise<RoundResult> {
       if (outcome.kind === 'done') {
         actions.push(outcome.result);
         stale = 0;
-        patientUntil = performance.now() + PATIENCE_MS;
+        patientUntil = performance.now() + setting.pace.patienceMs;
         if (touchesAMember(action)) restUntil = performance.now() + options.settleMs;
         continue;
       }
@@ -97,9 +96,10 @@ export async function runRound(options: RoundOptions): Promise<RoundResult> {
         throw surprise(`the cluster changed ${stale} times between a plan and its step: ${outcome.reason}`, 'wait until it is quiet');
     }
   } catch (error) {
-    signal.throwIfAborted();
     const failure = errorDetails(error);
+    // A step that was interrupted knows what it leaves behind; everything else that fails then fails for that reason.
     if (failure.code === 'interrupted' || made === undefined) throw error;
+    signal.throwIfAborted();
     return await failed(options, made, actions, failure);
   }
 }

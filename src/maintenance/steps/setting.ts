@@ -44,6 +44,8 @@ export interface Pace {
   readonly leaderMs: number;
   /** Every member has compacted by then, plus what its size takes. */
   readonly compactMs: number;
+  /** What passes by itself after a step is waited for so long. */
+  readonly patienceMs: number;
 }
 
 export const PACE: Pace = {
@@ -54,6 +56,7 @@ export const PACE: Pace = {
   deadMs: 60_000,
   leaderMs: 60_000,
   compactMs: 120_000,
+  patienceMs: 15_000,
 };
 
 /** A step was carried out, or was not begun because the cluster is no longer as it was planned for: then nothing was changed. */
