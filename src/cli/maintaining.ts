@@ -155,7 +155,7 @@ function freezing(context: JobContext): { readonly context: JobContext; readonly
     context: {
       ...context,
       progress: (event) => {
-        member = event.step === 'defrag' ? (event.subject ?? 'a member') : undefined;
+        member = event.step === 'defrag' && event.finished !== true ? (event.subject ?? 'a member') : undefined;
         context.progress(event);
       },
     },

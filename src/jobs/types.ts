@@ -26,6 +26,8 @@ export interface ProgressEvent {
   readonly subject?: string;
   /** It takes far longer than it should: nothing else is begun before it ends. */
   readonly overdue?: boolean;
+  /** The step is done, and the message tells what came of it: worth a line that stays. */
+  readonly finished?: boolean;
 }
 
 export interface BackupRequest {

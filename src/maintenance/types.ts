@@ -28,7 +28,13 @@ export interface Sight {
 export interface RoundEvents {
   readonly logger: Logger;
   /** Steps: `compact`, `settle`, `move-leader`, `defrag`, `disarm`, `look`. */
-  readonly progress: (event: { readonly step: string; readonly message: string; readonly subject?: string; readonly overdue?: boolean }) => void;
+  readonly progress: (event: {
+    readonly step: string;
+    readonly message: string;
+    readonly subject?: string;
+    readonly overdue?: boolean;
+    readonly finished?: boolean;
+  }) => void;
 }
 
 /** One action that was carried out. */

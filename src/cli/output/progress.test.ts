@@ -50,6 +50,29 @@ describe('progress', () => {
     expect(output.drawn[0]).toHaveLength(39);
   });
 
+  test('what a step came to is a line that stays; elsewhere only of work that takes longer than 10 s', () => {
+    const done = { step: 'defrag', message: 'm2 was defragmented in 4s', finished: true };
+    const live = recordedOutput({ live: true });
+    const watched = progressLine(live, { quiet: false });
+    watched.update({ step: 'defrag', message: 'm2 is defragmented' });
+    vi.advanceTimersByTime(1000);
+    watched.update(done);
+    expect(live.said).toEqual(['m2 was defragmented in 4s']);
+    expect(live.drawn.at(-1)).toBe('');
+    watched.end();
+    const output = recordedOutput();
+    const progress = progressLine(output, { quiet: false });
+    progress.update(done);
+    vi.advanceTimersByTime(20_000);
+    expect(output.said).toEqual([]);
+    progress.update(done);
+    expect(output.said).toEqual(['m2 was defragmented in 4s']);
+    progress.end();
+    const quiet = recordedOutput({ live: true });
+    progressLine(quiet, { quiet: true }).update(done);
+    expect(quiet.said).toEqual([]);
+  });
+
   test('fault 77: elsewhere a line every 10 s, also while nothing moves', () => {
     const output = recordedOutput();
     const progress = progressLine(output, { quiet: false });

@@ -23,6 +23,7 @@ export interface ProgressLine {
 
 export function progressLine(output: Output, options: { readonly quiet: boolean }): ProgressLine {
   let latest: ProgressEvent | undefined;
+  const began = performance.now();
   let stepStart = 0;
   let shownAt = performance.now();
   let drawn = false;
@@ -48,19 +49,27 @@ export function progressLine(output: Output, options: { readonly quiet: boolean 
     drawn = false;
   }
 
+  function note(text: string): void {
+    clear();
+    output.err(text);
+  }
+
   return {
     update(event) {
       if (options.quiet) return;
+      if (event.finished === true) {
+        // Where nobody watches, work that is over in a moment says nothing: its answer tells all of it.
+        if (output.live || performance.now() - began >= LOG_INTERVAL_MS) note(printable(event.message ?? event.step));
+        latest = undefined;
+        return;
+      }
       const before = latest;
       latest = event;
       const another = event.step !== before?.step || event.message !== before.message || event.subject !== before.subject;
       if (another) stepStart = performance.now();
       if (output.live && performance.now() - shownAt >= LIVE_INTERVAL_MS) show();
     },
-    note(text) {
-      clear();
-      output.err(text);
-    },
+    note,
     pause() {
       latest = undefined;
       clear();
