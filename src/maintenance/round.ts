@@ -85,7 +85,9 @@ export async function runRound(options: RoundOptions): Promise<RoundResult> {
       }
       const outcome = await carryOut(action, sight, options);
       if (outcome.kind === 'done') {
+        const { action: step, member, message } = outcome.result;
         actions.push(outcome.result);
+        events.progress({ step, message, finished: true, ...(member === undefined ? {} : { subject: member }) });
         stale = 0;
         patientUntil = performance.now() + setting.pace.patienceMs;
         if (touchesAMember(action)) restUntil = performance.now() + options.settleMs;
