@@ -232,6 +232,16 @@ describe('when a round of maintenance is asked for', () => {
     expect(lines.filter(({ level }) => level !== 'info' && level !== 'debug')).toEqual([]);
   });
 
+  test('a job that somebody ended alone is no failure either, and is asked for again', async () => {
+    const { it, tick, pass, count, end } = maintenance({ schedule: OFF });
+    it.observed(FULL);
+    await tick();
+    await end(new WardenError('interrupted', 'stopped by SIGTERM'));
+    expect(it.status().error).toBeUndefined();
+    await pass(0.5);
+    expect(count()).toBe(2);
+  });
+
   test('an answer of another version of the job is an error with a hint', async () => {
     const { it, tick, end } = maintenance();
     it.observed(FULL);

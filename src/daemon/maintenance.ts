@@ -276,7 +276,11 @@ export class Maintenance {
   /** It came to no plan. */
   #failed(error: WardenError): void {
     const { clock, logger, metrics } = this.#ports;
-    if (error.code === 'interrupted') return;
+    if (error.code === 'interrupted') {
+      // By the stop of the daemon; or somebody ended the job alone.
+      this.#retryLater(1);
+      return;
+    }
     const nowMs = clock.now();
     recordRoundError(metrics, this.#config.name, error);
     const again = this.#error?.code === error.code && this.#error.message === error.message;
