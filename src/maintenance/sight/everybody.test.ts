@@ -51,9 +51,9 @@ describe('who belongs to a cluster', () => {
     );
     expect(seen).toMatchObject([
       { id: '1', name: 'm1', voter: true, status: { memberId: 1n }, error: undefined },
-      { id: '2', name: 'm2', voter: true, status: undefined, error: 'http://10.0.0.2:2379 is silent' },
+      { id: '2', name: 'm2', voter: true, status: undefined, address: 'http://10.0.0.2:2379', error: 'http://10.0.0.2:2379 is silent' },
       { id: '3', name: 'm3', error: 'http://elsewhere:2379 is silent' },
-      { id: '4', name: 'm4', error: 'none of its addresses leads to it' },
+      { id: '4', name: 'm4', address: undefined, error: 'none of its addresses leads to it' },
     ]);
   });
 

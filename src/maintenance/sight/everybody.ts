@@ -7,6 +7,8 @@ export interface Somebody {
   readonly name: string;
   readonly voter: boolean;
   readonly status: MemberStatus | undefined;
+  /** Where it was asked; undefined when it was not. */
+  readonly address: string | undefined;
   /** Why there is no status. */
   readonly error: string | undefined;
 }
@@ -34,7 +36,7 @@ function fromList(member: ListedMember, answered: readonly MemberStatus[], silen
   const asked = silent.find((one) => isAt(one, member));
   const error =
     member.name === '' ? 'it was added, but has never been started' : (asked?.error.message ?? 'none of its addresses leads to it');
-  return { id, name: member.name || id, voter: !member.learner, status: undefined, error };
+  return { id, name: member.name || id, voter: !member.learner, status: undefined, address: asked?.endpoint, error };
 }
 
 function isAt(view: Silent, member: ListedMember): boolean {
@@ -44,9 +46,10 @@ function isAt(view: Silent, member: ListedMember): boolean {
 
 function fromStatus(status: MemberStatus, voter: boolean): Somebody {
   const id = hex(status.memberId);
-  return { id, name: status.name || id, voter, status, error: undefined };
+  return { id, name: status.name || id, voter, status, address: status.endpoint, error: undefined };
 }
 
 function fromSilence(view: Silent): Somebody {
-  return { id: view.endpoint, name: view.name ?? view.endpoint, voter: true, status: undefined, error: view.error.message };
+  const { endpoint, name, error } = view;
+  return { id: endpoint, name: name ?? endpoint, voter: true, status: undefined, address: endpoint, error: error.message };
 }

@@ -37,16 +37,24 @@ const FALLING_BYTES = 256 * 1024;
 
 /** @throws only when the caller gave up */
 export async function lookAtMember(somebody: Somebody, setting: MemberSetting, signal: AbortSignal): Promise<SeenMember> {
-  if (somebody.status === undefined) return { state: absent(somebody, setting), compactRevision: undefined };
+  if (somebody.status === undefined) return lookAtSilence(somebody, setting, signal);
   const client = new MemberClient(setting.access, somebody.status.endpoint);
   try {
-    const [read, metrics] = await Promise.all([readThrough(client, somebody, signal), readingsOf(somebody.status, setting, signal)]);
+    const [read, metrics] = await Promise.all([readThrough(client, somebody, signal), readingsOf(somebody, setting, signal)]);
     const compacting = await isCompacting(client, read.status, metrics.readings.at(-1), signal);
     signal.throwIfAborted();
     return seen(somebody, { ...read, ...metrics, compacting }, setting);
   } finally {
     client.close();
   }
+}
+
+/** A member that is being defragmented answers no Status, but its metrics, and they say why it is silent. */
+async function lookAtSilence(somebody: Somebody, setting: MemberSetting, signal: AbortSignal): Promise<SeenMember> {
+  const { readings } = await readingsOf(somebody, setting, signal);
+  signal.throwIfAborted();
+  const gauges = readings.length === 0 ? undefined : gaugesOf(readings);
+  return { state: { ...absent(somebody, setting, readings.at(-1)), gauges }, compactRevision: undefined };
 }
 
 interface Read {
@@ -72,14 +80,17 @@ interface Readings {
   readonly gaugesError: string | undefined;
 }
 
-async function readingsOf(status: MemberStatus, { metrics }: MemberSetting, signal: AbortSignal): Promise<Readings> {
+async function readingsOf({ id, address, status }: Somebody, { metrics, access }: MemberSetting, signal: AbortSignal): Promise<Readings> {
   const readings: MetricsReading[] = [];
+  if (address === undefined) return { readings, gaugesError: undefined };
+  // Whoever is silent has had a deadline already.
+  const timeoutMs = status === undefined ? access.requestTimeoutMs : undefined;
   try {
     do {
       if (readings.length > 0) await sleep(BETWEEN_MS, undefined, { signal });
-      const reading = await metrics.read(status.endpoint, { signal });
+      const reading = await metrics.read(address, { signal, timeoutMs });
       // A template without {host}, or an address that is balanced, leads to somebody else.
-      if (reading.memberId !== undefined && reading.memberId !== hex(status.memberId))
+      if (reading.memberId !== undefined && reading.memberId !== id)
         return { readings: [], gaugesError: `the metrics there are those of member ${reading.memberId}` };
       readings.push(reading);
     } while (wantsAnother(readings) && readings.length < MAX_READINGS);
@@ -145,7 +156,11 @@ function seen(
   };
 }
 
-function absent({ id, name, voter, error }: Somebody, { past, configuredQuota }: MemberSetting): MemberState {
+function absent(
+  { id, name, voter, error }: Somebody,
+  { past, configuredQuota }: MemberSetting,
+  reading: MetricsReading | undefined,
+): MemberState {
   return {
     id,
     name,
@@ -157,7 +172,7 @@ function absent({ id, name, voter, error }: Somebody, { past, configuredQuota }:
     storageVersion: undefined,
     dbSize: 0,
     dbSizeInUse: 0,
-    quota: quotaOf(undefined, undefined, configuredQuota),
+    quota: quotaOf(undefined, reading, configuredQuota),
     leader: '',
     raftIndex: 0n,
     raftAppliedIndex: 0n,

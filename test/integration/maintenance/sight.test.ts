@@ -1,6 +1,7 @@
 /** One look at real clusters: what the planner is told of them, on every release that counts. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { MaintenanceConfig } from '../../../src/config/types.ts';
+import { MemberClient } from '../../../src/etcd/member.ts';
 import type { ClusterAccess } from '../../../src/etcd/types.ts';
 import { openUpkeep } from '../../../src/etcd/upkeep.ts';
 import { EMPTY_PAST } from '../../../src/maintenance/planner/past.ts';
@@ -190,6 +191,12 @@ describe('three members', () => {
   });
   afterAll(() => cluster?.stop());
 
+  async function eventually<T>(get: () => Promise<T>, good: (value: T) => boolean): Promise<T> {
+    let value = await get();
+    await until(async () => good(value) || good((value = await get())), 'it did not come to that');
+    return value;
+  }
+
   const named = ({ state }: Sight): Record<string, MemberState> => Object.fromEntries(state.members.map((member) => [member.name, member]));
 
   test('metrics of another member than the one asked for do not count', async () => {
@@ -224,6 +231,26 @@ describe('three members', () => {
     expect(seen[other!.name]!.readMs).toBeGreaterThan(0);
     frozen!.resume();
     await frozen!.waitHealthy();
+  });
+
+  test('H2: a member that is being defragmented answers nothing but its metrics, which tell why', async () => {
+    const [frozen] = await cluster.followers();
+    // It waits for the end of the stream, with all its locks held (H5).
+    const stream = await stalledSnapshot(frozen!);
+    const client = new MemberClient(cluster.access(), frozen!.endpoint);
+    const defragmented = client.defragment();
+    try {
+      const seen = await eventually(
+        async () => named(await look(cluster))[frozen!.name]!,
+        ({ reachable }) => !reachable,
+      );
+      expect(seen).toMatchObject({ error: expect.stringContaining('did not answer') as string, gauges: { defragInflight: true } });
+    } finally {
+      stream.close();
+      await defragmented;
+      client.close();
+    }
+    expect(named(await look(cluster))[frozen!.name]).toMatchObject({ reachable: true, gauges: { defragInflight: false } });
   });
 
   test('H13: a learner is told as one, without a linearizable read', async () => {
