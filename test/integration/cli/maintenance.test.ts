@@ -294,7 +294,7 @@ describe('one member', () => {
     await single.disarmAlarms();
   });
 
-  test('H2: while a member is frozen nobody else gets the lock; interrupted, it ends at once with 130 and says that the member may still be', async () => {
+  test('H2: while a member is frozen nobody else gets the lock; interrupted, it ends at once with 130 and says so', async () => {
     const [member] = single.members;
     await using proxy = await startGrpcProxy(member!.endpoint);
     const { promise: held, resolve: release } = Promise.withResolvers<void>();
@@ -310,7 +310,7 @@ describe('one member', () => {
     running.kill('SIGINT');
     const { code, stdout, stderr } = await running.done;
     expect({ code, stdout }).toEqual({ code: 130, stdout: '' });
-    expect(stderr).toMatch(/SIGINT: stopping cleanly[^]*error: .*m1.* may still be frozen[^]*\nhint: /);
+    expect(stderr).toMatch(/SIGINT: stopping cleanly[^]*error: .*while m1 was being defragmented: .*\nhint: /);
     release();
     // It is never asked a second time (H3), and nothing of ours is left that would keep the next one out.
     expect(proxy.calls(DEFRAGMENT)).toBe(1);
