@@ -333,7 +333,7 @@ export const VERBS: readonly Verb[] = [
       ['--degraded', 'out of space with a member down: defragment the others, although each freeze stops the cluster'],
       ['--yes', 'do not ask; also freezes one of one or two voters, longer than maintenance.maxFreeze and outside of the window'],
     ],
-    shows: [...REACHING_FOR_UPKEEP, 'max-freeze', 'settle'],
+    shows: [...REACHING_FOR_UPKEEP, 'settle', 'restart-quiet', 'emergency-keep', 'emergency-keep-revisions', 'quota-share'],
     needs: 'etcd',
     changes: true,
     load: () => import('./verbs/defrag.ts'),
