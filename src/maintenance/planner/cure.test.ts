@@ -283,6 +283,8 @@ describe('disarming by hand', () => {
   });
 
   test('ends well where nothing is armed, and after it is done', () => {
+    const corrupt = { ...clusterOf(3), alarms: [{ type: 'CORRUPT', memberId: '1a' }] as const };
+    expect(plan(corrupt, POLICY, DISARM)).toMatchObject({ complete: false, refusals: [{ rule: 'not-armed' }, { rule: 'corrupt-alarm' }] });
     expect(plan(clusterOf(3), POLICY, DISARM)).toMatchObject({ action: undefined, complete: true, refusals: [{ rule: 'not-armed' }] });
     expect(plan(withPast(clusterOf(3), { disarmedMs: NOW_MS }), POLICY, DISARM)).toMatchObject({
       action: undefined,

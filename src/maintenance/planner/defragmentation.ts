@@ -4,9 +4,11 @@ import { isRefused, passed, refused, type Check, type Decision } from './check.t
 import { gatesFor } from './gates.ts';
 import { moveLeader, successorOf } from './handover.ts';
 import { predictedFreezeMs } from './rate.ts';
-import type { Action, MemberState } from './types.ts';
+import type { Action, MemberState, Rule } from './types.ts';
 import { freeOf, type View } from './view.ts';
 import { namesOf } from './words.ts';
+
+const GRAVE: ReadonlySet<Rule> = new Set<Rule>(['corrupt-alarm', 'members-disagree', 'no-quorum']);
 
 export function defragmentation(members: readonly MemberState[], ask: Ask, view: View): Decision {
   const gates = gatesFor('defrag', view);
@@ -15,7 +17,9 @@ export function defragmentation(members: readonly MemberState[], ask: Ask, view:
   const running = compacting(view);
   const checks = [...gates, running, ...own];
   const left = own.filter(isRefused);
-  if (candidates.every(isSettled)) return { checks, reasons: left, complete: true };
+  // These are said though nothing is to be done: somebody must look at the cluster.
+  const grave = gates.filter((check) => isRefused(check) && GRAVE.has(check.rule));
+  if (candidates.every(isSettled)) return { checks, reasons: [...grave, ...left], complete: grave.length === 0 };
   // A gate stands in the way of everybody, so what holds back single members is told after it.
   const shut = gates.filter(isRefused);
   if (shut.length > 0) return { checks, reasons: [...shut, ...left], complete: false };

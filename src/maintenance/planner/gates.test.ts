@@ -67,6 +67,9 @@ describe('gates of the cluster', () => {
         expect(made.complete).toBe(false);
       }
     }
+    // Even where there is nothing to do, it is said.
+    const tidy = { ...clusterOf(3, { each: () => TIDY }), alarms: [{ type: 'CORRUPT', memberId }] as const };
+    expect(plan(tidy, POLICY, ROUTINE)).toMatchObject({ complete: false, refusals: [{ rule: 'corrupt-alarm' }, {}, {}, {}, {}] });
   });
 
   test('H12: members that disagree stop everything, and are named', () => {
@@ -153,6 +156,13 @@ describe('gates of the cluster', () => {
       expect(made.action).toBeUndefined();
       expect(rulesOf(made)[0]).toBe('defrag-inflight');
     }
+  });
+
+  test('H2: a member that seems to be down because it is being defragmented stops everything, the degraded cure too', () => {
+    const frozen = second({ reachable: false, readMs: undefined, error: 'no answer', gauges: { ...GAUGES, defragInflight: true } });
+    const made = plan({ ...frozen, alarms: [{ type: 'NOSPACE', memberId: '1a' }] }, POLICY, defragWish({ degraded: true, yes: true }));
+    expect(made.action).toBeUndefined();
+    expect(rulesOf(made)[0]).toBe('defrag-inflight');
   });
 
   test('H4: without a leader nothing is done, whether voters know none or none answers', () => {

@@ -413,7 +413,7 @@ describe('routine compaction', () => {
 
 describe('what is shown of a plan', () => {
   test('the steps of any cluster come to an end', () => {
-    const members = Array.from({ length: 60 }, (_, index) => memberState(`m${index + 1}`));
+    const members = Array.from({ length: 41 }, (_, index) => memberState(`m${index + 1}`));
     expect(plan({ ...clusterOf(1), members }, POLICY, defragWish()).steps).toHaveLength(40);
   });
 

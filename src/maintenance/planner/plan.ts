@@ -8,6 +8,7 @@ import { cure } from './cure.ts';
 import { defragmentation } from './defragmentation.ts';
 import { disarming, orphanDisarming } from './disarming.ts';
 import { after } from './foresight.ts';
+import { gatesFor } from './gates.ts';
 import type { Action, ClusterState, Plan, PlannedStep, Policy, Wish } from './types.ts';
 import { byTheClock, isCure, viewOf, wasInRound, type View } from './view.ts';
 
@@ -52,7 +53,8 @@ function byHand(view: View, wish: Wish & { kind: 'defrag' }): Decision {
   if (orphans !== undefined) return orphans;
   if (cures && view.noSpace.length > 0) return cure(view);
   if (cures && wasInRound(view.state.past.disarmedMs, view)) return finished('NOSPACE was cured in this round', []);
-  const named = wish.members === 'all' ? view.voters : view.members.filter(({ id }) => wish.members.includes(id));
+  const all = wish.worthwhile ? view.up : view.voters;
+  const named = wish.members === 'all' ? all : view.members.filter(({ id }) => wish.members.includes(id));
   const unfit = wish.members === 'all' ? [] : unfitAmong(wish.members, view);
   if (unfit.length > 0) return { checks: unfit, reasons: unfit, complete: false };
   const found = defragmentation(named, wish.worthwhile ? 'worthwhile' : 'asked', view);
@@ -81,7 +83,8 @@ function unfitAmong(ids: readonly string[], { members }: View): readonly Check[]
 /** Compaction first: it may free what defragmentation then gives back. */
 function routine(view: View): Decision {
   const compaction = routineCompaction(view);
-  const rolling = defragmentation(view.voters, 'routine', view);
+  // A member that is down has no size that could cross a threshold.
+  const rolling = defragmentation(view.up, 'routine', view);
   if (compaction.action !== undefined) return { ...compaction, checks: joined(compaction.checks, rolling.checks) };
   return {
     ...rolling,
@@ -99,7 +102,9 @@ function isSame(a: Check, b: Check): boolean {
 function nothingArmed(view: View): Decision {
   if (wasInRound(view.state.past.disarmedMs, view)) return finished('NOSPACE was disarmed in this round', []);
   const check = refused('not-armed', 'no NOSPACE alarm is armed');
-  return { checks: [check], reasons: [check], complete: true };
+  // Who asks to disarm, and has CORRUPT in mind, is told why not.
+  const corrupt = gatesFor('disarm', view).filter((each) => isRefused(each) && each.rule === 'corrupt-alarm');
+  return { checks: [check, ...corrupt], reasons: [check, ...corrupt], complete: corrupt.length === 0 };
 }
 
 function finished(message: string, checks: readonly Check[]): Decision {

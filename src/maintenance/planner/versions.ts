@@ -139,30 +139,34 @@ export const VERSION_HAZARDS: readonly VersionHazard[] = [
   },
 ];
 
+type Release = readonly [number, number, number];
+
+const PARSED = VERSION_HAZARDS.map((hazard) => ({
+  hazard,
+  ranges: hazard.ranges.map(({ from, until }) => ({ from: parse(from), until: parse(until) })),
+}));
+
 /** Those that this release has, in the order of the table. */
 export function hazardsOf(version: string): readonly VersionHazard[] {
-  return VERSION_HAZARDS.filter(({ ranges }) =>
-    ranges.some(({ from, until }) => compare(version, from) >= 0 && compare(version, until) < 0),
+  const release = parse(version);
+  return PARSED.filter(({ ranges }) => ranges.some(({ from, until }) => compare(release, from) >= 0 && compare(release, until) < 0)).map(
+    ({ hazard }) => hazard,
   );
 }
 
-/** The first release of its own minor line without the hazard; of the oldest one that has any, for lines that never got it. */
-export function fixedIn(hazard: VersionHazard, version: string): string {
-  const range = hazard.ranges.find(({ from, until }) => compare(version, from) >= 0 && compare(version, until) < 0);
-  return (range ?? hazard.ranges[0]!).until;
-}
-
-/** One sentence with the issue and the fixed release. */
+/** One sentence with the issue, and the first release of the same minor line without the hazard. */
 export function hazardText(hazard: VersionHazard, version: string): string {
-  return `etcd ${version === '' ? '(of unknown version)' : version} ${hazard.what} (etcd ${hazard.issue}, fixed in ${fixedIn(hazard, version)})`;
+  const release = parse(version);
+  const range = hazard.ranges.find(({ until }) => compare(release, parse(until)) < 0);
+  const fixed = range === undefined ? '' : `, fixed in ${range.until}`;
+  return `etcd ${version === '' ? '(of unknown version)' : version} ${hazard.what} (etcd ${hazard.issue}${fixed})`;
 }
 
-function compare(a: string, b: string): number {
-  const [left, right] = [numbers(a), numbers(b)];
-  return left[0] - right[0] || left[1] - right[1] || left[2] - right[2];
+function compare(a: Release, b: Release): number {
+  return a[0] - b[0] || a[1] - b[1] || a[2] - b[2];
 }
 
-function numbers(version: string): [number, number, number] {
+function parse(version: string): Release {
   const found = /^v?(\d+)\.(\d+)\.(\d+)/.exec(version);
   return [Number(found?.[1] ?? 0), Number(found?.[2] ?? 0), Number(found?.[3] ?? 0)];
 }

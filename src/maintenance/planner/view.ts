@@ -14,6 +14,8 @@ export interface View {
   readonly up: readonly MemberState[];
   readonly down: readonly MemberState[];
   readonly quorum: number;
+  /** Newest raft index that anybody has. */
+  readonly newestIndex: bigint;
   /** The one leader that every voter names; undefined = none, or not the same one, or not a voter. */
   readonly leader: MemberState | undefined;
   /** NOSPACE alarms of members, and of ids that are no member any more. */
@@ -41,6 +43,7 @@ export function viewOf(state: ClusterState, policy: Policy, wish: Wish): View {
     up,
     down: voters.filter(({ reachable }) => !reachable),
     quorum: Math.floor(voters.length / 2) + 1,
+    newestIndex: members.reduce((newest, { reachable, raftIndex }) => (reachable && raftIndex > newest ? raftIndex : newest), 0n),
     leader,
     noSpace: alarms.filter((alarm) => !orphans.includes(alarm)),
     orphans,
@@ -66,10 +69,8 @@ export function freeOf(member: MemberState): number {
 }
 
 /** How many entries of the newest index it has not applied. */
-export function lagOf(member: MemberState, { members }: Pick<View, 'members'>): bigint {
-  let newest = 0n;
-  for (const { reachable, raftIndex } of members) if (reachable && raftIndex > newest) newest = raftIndex;
-  return newest > member.raftAppliedIndex ? newest - member.raftAppliedIndex : 0n;
+export function lagOf({ raftAppliedIndex }: MemberState, { newestIndex }: Pick<View, 'newestIndex'>): bigint {
+  return newestIndex > raftAppliedIndex ? newestIndex - raftAppliedIndex : 0n;
 }
 
 /** Answers, agrees by a linearizable read, and is not behind. */
