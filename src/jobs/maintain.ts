@@ -1,10 +1,6 @@
 /** One round of maintenance of a cluster, for the daemon and for the verbs. */
-import { setTimeout as sleep } from 'node:timers/promises';
-import { currentGeneration } from '../catalog/generations.ts';
-import { readCatalog } from '../catalog/read.ts';
-import type { Catalog } from '../catalog/types.ts';
 import type { ClusterConfig } from '../config/types.ts';
-import { asError, WardenError } from '../errors.ts';
+import { WardenError } from '../errors.ts';
 import { accessOf } from '../etcd/access.ts';
 import { openCoordination } from '../etcd/coordination.ts';
 import { MemberClient } from '../etcd/member.ts';
@@ -13,25 +9,22 @@ import type { ClusterAccess } from '../etcd/types.ts';
 import { openOwnership, type Ownership } from '../maintenance/ownership.ts';
 import { plan } from '../maintenance/planner/plan.ts';
 import { predictedFreezeMs } from '../maintenance/planner/rate.ts';
-import type { ClusterState, Plan, RevisionMark, Wish } from '../maintenance/planner/types.ts';
+import type { ClusterState, Plan, Wish } from '../maintenance/planner/types.ts';
 import { policyOf } from '../maintenance/policy.ts';
 import { openRecord, type MaintenanceRecordStore } from '../maintenance/record/record.ts';
 import { runRound } from '../maintenance/round.ts';
 import { samplesFile } from '../maintenance/samples.ts';
 import { openLook } from '../maintenance/sight/look.ts';
 import { PACE, type Pace } from '../maintenance/steps/setting.ts';
-import type { RoundResult, Samples, Sight } from '../maintenance/types.ts';
-import { catalogCache } from './catalog.ts';
-import { proofHistory } from './proof/history.ts';
-import { clusterOf, withStores } from './stores.ts';
+import type { RoundResult, Sight } from '../maintenance/types.ts';
+import { clusterOf } from './stores.ts';
+import { marksOf, toldByStores } from './told-by-stores.ts';
 import type { JobContext, MaintainRequest } from './types.ts';
 
 /** Seconds that a dead process keeps the lock, when nothing is to be frozen for long. */
 const LOCK_TTL_SECONDS = 30;
 /** Of the longest predicted freeze; the lease must outlive it threefold, and a frozen leader renews none. */
 const TTL_FACTOR = 4;
-/** What the stores tell only makes a plan better, so nobody waits long for it. */
-const CATALOG_PATIENCE_MS = 10_000;
 
 export interface Timing {
   readonly pace: Pace;
@@ -229,56 +222,4 @@ function idOf(given: string, { members }: ClusterState): string {
   throw new WardenError('usage', only === undefined ? `there is no member ${given}` : `${given} is the name of several members`, {
     hint: `members are: ${names}`,
   });
-}
-
-interface Told {
-  /** With the id of the cluster. */
-  readonly marks: readonly (RevisionMark & { readonly clusterId: string })[];
-  readonly disagreement: ClusterState['disagreement'];
-}
-
-/** What the backups tell of the cluster: when it had which revision, and whether members disagreed. Never a reason not to work. */
-async function toldByStores(cluster: ClusterConfig, context: JobContext): Promise<Told> {
-  const nothing: Told = { marks: [], disagreement: undefined };
-  if (cluster.backup.stores.length === 0) return nothing;
-  const stop = new AbortController();
-  const signal = AbortSignal.any([context.signal, stop.signal]);
-  try {
-    const read = withStores(context.config, cluster.backup.stores, context.logger, async (stores) =>
-      told(await readCatalog(stores, cluster.name, { signal, cache: catalogCache(context.config) })),
-    );
-    read.catch(() => {}); // nobody may be waiting any more
-    const inTime = sleep(CATALOG_PATIENCE_MS, undefined, { signal }).then(() => {
-      throw new WardenError('timeout', `the stores did not answer within ${CATALOG_PATIENCE_MS / 1000} s`);
-    });
-    inTime.catch(() => {});
-    return await Promise.race([read, inTime]);
-  } catch (error) {
-    context.signal.throwIfAborted();
-    context.logger.warn({ cluster: cluster.name, err: asError(error) }, 'what the backups tell of this cluster is left out of account');
-    return nothing;
-  } finally {
-    stop.abort();
-  }
-}
-
-/** Of the newest history alone: revisions of an earlier one are not this cluster's. */
-function told(catalog: Catalog): Told {
-  const lineage = currentGeneration(catalog.generations)?.lineage;
-  const { disagreement } = proofHistory(catalog, lineage);
-  return {
-    marks: catalog.backups
-      .filter(({ manifest }) => manifest.lineage === lineage)
-      .flatMap(({ manifest: { clusterId, marks } }) =>
-        marks.map(({ time, revision }) => ({ clusterId, timeMs: Date.parse(time), revision: BigInt(revision) })),
-      ),
-    disagreement: disagreement === undefined ? undefined : { members: disagreement.members, reason: disagreement.reason },
-  };
-}
-
-/** Oldest first. */
-function marksOf(clusterId: string, fromStores: Told['marks'], samples: Samples): RevisionMark[] {
-  const stored = fromStores.filter((mark) => mark.clusterId === clusterId).map(({ timeMs, revision }) => ({ timeMs, revision }));
-  const sampled = samples.clusterId === clusterId ? samples.marks : [];
-  return [...stored, ...sampled].sort((a, b) => a.timeMs - b.timeMs);
 }

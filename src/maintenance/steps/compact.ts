@@ -94,7 +94,8 @@ export async function awaitCompaction(
 /** One failure is no reason to stop: the looks that follow see that member too. */
 async function askEach(revision: bigint, state: ClusterState, setting: StepSetting, timeoutMs: number): Promise<void> {
   const { signal, events } = setting;
-  const members = state.members.filter((member) => member.voter && member.reachable);
+  // One that is cut off from the others would keep us waiting for its deadline.
+  const members = state.members.filter((member) => member.voter && member.reachable && member.readMs !== undefined);
   await telling(setting, 'compact', 'waiting for every member to finish compacting', () =>
     Promise.all(
       members.map((member) =>
