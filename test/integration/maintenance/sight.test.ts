@@ -13,6 +13,7 @@ import { ETCD_MINORS } from '../../../tools/programs.ts';
 import { writeCertificates, type TestCertificates } from '../../support/certificates.ts';
 import { type Cluster, startCluster } from '../../support/cluster.ts';
 import { clusterConfig, maintenanceConfig } from '../../support/daemon-fakes.ts';
+import { type FakeMember, startFakeMember } from '../../support/fake-member.ts';
 import { stalledSnapshot } from '../../support/maintained.ts';
 import { until } from '../../support/processes.ts';
 import { removeFolder, temporaryFolder } from '../../support/watchdog.ts';
@@ -27,7 +28,7 @@ interface Circumstances {
   readonly signal?: AbortSignal;
 }
 
-async function look(cluster: Cluster, { access: changes, maintenance, signal }: Circumstances = {}): Promise<Sight> {
+async function look(cluster: Pick<Cluster, 'access'>, { access: changes, maintenance, signal }: Circumstances = {}): Promise<Sight> {
   const access = cluster.access(changes);
   const upkeep = openUpkeep(access);
   const eyes = openLook({
@@ -295,6 +296,38 @@ describe('three members', () => {
     const started = performance.now();
     await expect(look(cluster, { signal: AbortSignal.timeout(50) })).rejects.toMatchObject({ code: 'timeout' });
     expect(performance.now() - started).toBeLessThan(1_000);
+  });
+});
+
+describe('a member whose metrics tell nothing', () => {
+  let fake: FakeMember;
+  beforeAll(async () => {
+    fake = await startFakeMember({ status: { dbSize: 64 * MIB, dbSizeInUse: 60 * MIB, dbSizeQuota: 0 } });
+  });
+  afterAll(() => fake?.close());
+
+  const fakeCluster = {
+    access: (): ClusterAccess => ({
+      name: 'fake',
+      endpoints: [fake.endpoint],
+      requestTimeoutMs: 1_000,
+      dialTimeoutMs: 1_000,
+      streamIdleTimeoutMs: 1_000,
+      discover: true,
+    }),
+  };
+
+  test.each([
+    [60 * MIB - 4096, false],
+    [59 * MIB, true],
+  ])('H11: compacts when its bytes in use fall by more than pages come and go: 60 MiB to %i', async (dbSizeInUse, compacting) => {
+    fake.status = { ...fake.status, dbSizeInUse: 60 * MIB };
+    fake.answers.set('etcdserverpb.KV/Range', () => {
+      fake.status = { ...fake.status, dbSizeInUse };
+      return encode([1, fake.header()]);
+    });
+    const { state } = await look(fakeCluster);
+    expect(state.members).toMatchObject([{ reachable: true, compacting, gauges: undefined, quota: { source: 'default' } }]);
   });
 });
 
