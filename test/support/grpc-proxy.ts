@@ -13,6 +13,8 @@ export interface Interception {
   readonly after?: () => Promise<unknown> | void;
   /** The member has gone without an answer. */
   readonly lost?: () => void;
+  /** The client has gone before the answer; what the member does it goes on doing. */
+  readonly abandoned?: () => void;
   /** The client's connection is reset instead of the answer, as when a load balancer gives up. */
   readonly cut?: boolean;
 }
@@ -80,7 +82,8 @@ export async function startGrpcProxy(target: string): Promise<GrpcProxy> {
     let trailers: IncomingHttpHeaders = {};
     request.on('trailers', (received) => (trailers = received));
     const [answer, ended] = await responseOf(request).catch((error: unknown) => {
-      if (!stream.destroyed) interception?.lost?.();
+      if (stream.destroyed) interception?.abandoned?.();
+      else interception?.lost?.();
       throw error;
     });
     await interception?.after?.();
