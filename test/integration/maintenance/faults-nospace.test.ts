@@ -24,6 +24,7 @@ import { removeFolder, temporaryFolder } from '../../support/watchdog.ts';
 
 const MIB = 1 << 20;
 const QUOTA = 16 * MIB;
+const HOUR = 3_600_000;
 
 let folder: string;
 beforeEach(() => {
@@ -131,7 +132,7 @@ describe('NOSPACE', () => {
     expectOutcome(mended, 'refused');
     expect(rules(mended)).toEqual(['disarm-too-soon']);
     expect((await down!.status()).dbSize).toBeLessThan(QUOTA * 0.8);
-    expectOutcome(await subject.maintain(ROUTINE, clockOff(61 * 60_000)), 'done');
+    expectOutcome(await subject.maintain(ROUTINE, clockOff(HOUR + 60_000)), 'done');
     await expectHealthy(cluster);
   });
 
@@ -159,6 +160,26 @@ describe('NOSPACE', () => {
     expectCareful(watching);
     await expectHealthy(cluster);
   });
+});
+
+test('H12: it is disarmed once in an hour, however the clock jumps', async () => {
+  await using cluster = await startCluster({ minor: '3.6', quotaBackendBytes: QUOTA });
+  const subject = maintained({ folder, cluster, maintenance: { allowSingleMember: true } });
+  await exhaustByHistory(cluster);
+  expectOutcome(await subject.maintain(ROUTINE, clockOff(24 * HOUR)), 'done');
+  // A disarming that lies in the future was no disarming.
+  await exhaustByHistory(cluster);
+  expectOutcome(await subject.maintain(ROUTINE), 'done');
+  await exhaustByHistory(cluster);
+  const soon = await subject.maintain(ROUTINE, clockOff(HOUR / 2));
+  expectOutcome(soon, 'refused');
+  expect(rules(soon)).toContain('disarm-too-soon');
+  expect(kinds(soon)).toContain('defrag');
+  expect(await cluster.alarms()).toHaveLength(1);
+  const later = await subject.maintain(ROUTINE, clockOff(HOUR + 60_000));
+  expectOutcome(later, 'done');
+  expect(kinds(later)).toEqual(['disarm']);
+  await expectHealthy(cluster);
 });
 
 describe('alarms that are not ours to clear', () => {

@@ -16,7 +16,9 @@ import {
 } from '../../support/maintained.ts';
 import { removeFolder, temporaryFolder } from '../../support/watchdog.ts';
 
-const HOUR = 3_600_000;
+const DEFRAGMENT = 'etcdserverpb.Maintenance/Defragment';
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
 let folder: string;
@@ -53,6 +55,30 @@ describe('three members of 3.7', () => {
     expect(watching.frozen).toEqual([]);
     stream.close();
     expectOutcome(await subject.maintain(ROUTINE), 'done');
+    expect(watching.frozen).toHaveLength(3);
+    expectCareful(watching);
+    await expectHealthy(cluster);
+  });
+
+  test('H7: a member that has no room for its copy says so: nobody else is asked; the backoff lasts minutes, and a jump of the clock does not make it days', async () => {
+    await makeGarbage(cluster, { seed: ++seed });
+    const full = { code: 2, message: 'write /data/member/snap/db.tmp.1: no space left on device' };
+    const asked = (): number => cluster.members.reduce((sum, member) => sum + cluster.proxyOf(member).calls(DEFRAGMENT), 0);
+    for (const member of cluster.members) cluster.proxyOf(member).intercept(DEFRAGMENT, { instead: full });
+    const before = asked();
+    const subject = maintained({ folder, cluster });
+    const ahead = await subject.maintain(ROUTINE, clockOff(DAY));
+    expectOutcome(ahead, 'failed');
+    expect(ahead.failure!.message).toContain('no space left on device');
+    expect(asked()).toBe(before + 1);
+    // The clock was wrong: that surprise lies in the future, and holds nothing back.
+    const now = await subject.maintain(ROUTINE);
+    expectOutcome(now, 'failed');
+    expect(asked()).toBe(before + 2);
+    expect(rules(await subject.maintain(ROUTINE, clockOff(4 * MINUTE)))).toContain('backing-off');
+    expect(asked()).toBe(before + 2);
+    const watching = watchDefrags(cluster);
+    expectOutcome(await subject.maintain(ROUTINE, clockOff(HOUR)), 'done');
     expect(watching.frozen).toHaveLength(3);
     expectCareful(watching);
     await expectHealthy(cluster);
