@@ -83,7 +83,11 @@ function toward(revision: bigint, why: string, checks: readonly Check[]): Decisi
 function afterwards(view: View, gates: readonly Check[]): Decision {
   const running = compacting(view);
   const checks = [...gates, running];
-  if (isRefused(running)) return { action: awaitCompaction(view), checks, reasons: [running], complete: false };
+  if (isRefused(running)) {
+    const shut = gates.filter(isRefused);
+    const wait = shut.length > 0 ? {} : { action: awaitCompaction(view) };
+    return { ...wait, checks, reasons: [...shut, running], complete: false };
+  }
   return { checks, reasons: [refused('done', 'the history was compacted in this round')], complete: true };
 }
 
