@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { MAINTENANCE_OPTIONS } from '../config/options-maintenance.ts';
+import { METRICS } from '../telemetry/metric-table.ts';
 import { RULES } from './planner/types.ts';
 
 const page = readFileSync(new URL('../../docs/maintenance.md', import.meta.url), 'utf8');
@@ -41,5 +42,11 @@ describe('docs/maintenance.md', () => {
     const named = [...page.matchAll(/\bmaintenance\.[a-zA-Z]+/g)].map(([path]) => path).filter((path) => path !== 'maintenance.md');
     expect(named.length).toBeGreaterThan(10);
     expect(named.filter((path) => !known.has(path))).toEqual([]);
+  });
+
+  test('names no metric that there is not', () => {
+    const named = [...page.matchAll(/\betcd_warden_[a-z_]+/g)].map(([name]) => name);
+    expect(named.length).toBeGreaterThan(0);
+    expect(named.filter((name) => !Object.hasOwn(METRICS, name))).toEqual([]);
   });
 });
