@@ -173,11 +173,21 @@ describe.concurrent('a round that meets a surprise ends there', () => {
     expect(result.failure?.message).toMatch(/m\d does not run any more: connect ECONNREFUSED/);
   });
 
+  test('nor one whose machine is gone while something between keeps the call open', async () => {
+    const played = playedCluster();
+    played.onDefrag = async (id, _well, signal) => {
+      played.change(id, { reachable: false, readMs: undefined, error: 'no connection to http://10.0.0.2:2379 within 2000 ms' });
+      await forever(signal);
+    };
+    const result = await runRound(played.round({ pace: { alarmMs: 5, deadMs: 5 } }));
+    expect(result.failure?.message).toMatch(/m2 does not run any more: no connection to/);
+  });
+
   test('a cluster of one member, where nobody answers meanwhile, is waited for', async () => {
     const played = playedCluster(1);
     let dead = false;
     played.onLook = () => {
-      if (dead) throw new WardenError('unreachable', 'no member can be asked: did not answer in time');
+      if (dead) throw new WardenError('unreachable', 'no member can be asked: Maintenance/Status did not answer within 2000 ms');
     };
     played.onDefrag = async (_, well) => {
       dead = true;

@@ -30,10 +30,9 @@ export async function untilBack(member: MemberState, setting: StepSetting): Prom
     const answers = seen?.readMs !== undefined && seen.gauges?.defragInflight !== true;
     if (state !== undefined && seen !== undefined && answers && lagOf(state, seen) <= setting.maxLag) return state;
     if (!answers) lastSilent = now;
-    const why = seen === undefined ? failure : seen.reachable ? undefined : seen.error;
-    dead = refusesConnections(why) ? (dead ?? now) : undefined;
+    dead = (seen === undefined ? failure !== undefined && !isSilence(failure) : seemsDead(seen)) ? (dead ?? now) : undefined;
     if (dead !== undefined && now - dead > pace.deadMs) {
-      throw surprise(`${member.name} does not run any more: ${why}`, 'start it again; the next round begins anew');
+      throw surprise(`${member.name} does not run any more: ${seen?.error ?? failure}`, 'start it again; the next round begins anew');
     }
     if (now - lastSilent > pace.recoverMs) {
       throw surprise(
@@ -55,7 +54,14 @@ function lagOf(state: ClusterState, member: MemberState): bigint {
   return furthest - member.raftAppliedIndex;
 }
 
-/** A frozen process still takes connections; one that is gone does not. */
-function refusesConnections(error = ''): boolean {
-  return /ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ECONNRESET|not reachable|cannot connect/i.test(error);
+/**
+ * A frozen member still takes connections, and greets whoever connects, because neither needs its database: it is silent. One whose connections are refused,
+ * reset (by a proxy before it) or never come about is dead, or its machine is.
+ */
+export function seemsDead(member: Pick<MemberState, 'reachable' | 'error' | 'gauges'> | undefined): boolean {
+  return member !== undefined && !member.reachable && member.gauges?.defragInflight !== true && !isSilence(member.error);
+}
+
+function isSilence(error = ''): boolean {
+  return /did not answer within|did not end in time/.test(error);
 }

@@ -8,7 +8,7 @@ import { formatBytes, formatDurationShort } from '../../config/units.ts';
 import { asError, WardenError } from '../../errors.ts';
 import { hex } from '../../etcd/ids.ts';
 import type { Action, ClusterState, MemberState } from '../planner/types.ts';
-import { untilBack } from './back.ts';
+import { seemsDead, untilBack } from './back.ts';
 import { memberOf, pause, surprise, withMember, type StepClient, type StepOutcome, type StepSetting } from './setting.ts';
 
 type Defrag = Extract<Action, { kind: 'defrag' }>;
@@ -175,7 +175,7 @@ async function watched(rpc: Promise<void>, action: Defrag, member: MemberState, 
   }
 }
 
-/** Ends when the call is overdue and the member answers everything else three times in a row; never otherwise. */
+/** Ends when the call is overdue and the member answers everything else three times in a row, or is dead; never otherwise. */
 async function watchOthers(
   member: MemberState,
   leads: boolean,
@@ -185,6 +185,7 @@ async function watchOthers(
 ): Promise<Call> {
   const { events, pace } = setting;
   let led = true;
+  let dead: number | undefined;
   for (let well = 0; well < 3;) {
     await pause(pace.tellMs, stop);
     const state = await setting.look(stop).then(
@@ -199,6 +200,9 @@ async function watchOthers(
       events.logger.error({ member: member.name, leader }, 'the member that is being defragmented leads, or nobody does');
     }
     led = leader !== undefined && leader !== member.id;
+    dead = seemsDead(frozen) ? (dead ?? performance.now()) : undefined;
+    // Something between keeps the call open.
+    if (dead !== undefined && overdue() && performance.now() - dead > pace.deadMs) break;
     well = overdue() && frozen?.readMs !== undefined && frozen.gauges?.defragInflight !== true ? well + 1 : 0;
   }
   return { outcome: 'lost' };
