@@ -138,6 +138,23 @@ describe('one round at a time', () => {
     await expectHealthy(cluster);
   });
 
+  test('H10: compact keeps as many revisions as were asked for, on every member', async () => {
+    await history(cluster);
+    const subject = maintained({ folder, cluster });
+    const wish = { kind: 'compact', keep: { revisions: 50 }, yes: true } as const;
+    const result = await subject.maintain(wish);
+    expectOutcome(result, 'done');
+    expect(result.actions.map(({ action }) => action)).toEqual(['compact']);
+    const compacted = Number(result.actions[0]!.revision);
+    for (const { endpoint } of cluster.members) {
+      const at = (revision: number): Promise<string> =>
+        cluster.etcdctl(['get', '/history/00000000', `--rev=${revision}`, '--keys-only'], { endpoints: [endpoint] });
+      expect(await at(compacted)).toContain('/history/00000000');
+      await expect(at(compacted - 1)).rejects.toThrow('has been compacted');
+    }
+    expect((await recordIn(cluster)).compaction).toMatchObject({ revision: String(compacted) });
+  });
+
   test('a member is found by name, id or address, and one that does not exist is named before anything is touched', async () => {
     const subject = maintained({ folder, cluster });
     const [first] = await cluster.followers();
@@ -181,6 +198,6 @@ async function valueOf(cluster: Cluster, key: string): Promise<string> {
   return (await cluster.etcdctl(['get', '--print-value-only', key])).trim();
 }
 
-async function recordIn(cluster: Cluster): Promise<{ defrags: object; failure?: { count: number } }> {
+async function recordIn(cluster: Cluster): Promise<{ defrags: object; compaction?: object; failure?: object }> {
   return JSON.parse(await valueOf(cluster, '/etcd-warden/maintenance/main')) as { defrags: object };
 }
