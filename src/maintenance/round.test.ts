@@ -133,7 +133,9 @@ describe.concurrent('a round that meets a surprise ends there', () => {
 
   test('H2: a member that does everything but answer the call, long after the alarm, ends the round; it is not asked again', async () => {
     const played = playedCluster();
+    let call: AbortSignal | undefined;
     played.onDefrag = async (_, well, signal) => {
+      call = signal;
       well();
       await forever(signal);
     };
@@ -143,6 +145,8 @@ describe.concurrent('a round that meets a surprise ends there', () => {
       failure: { code: 'surprise', message: expect.stringContaining('never answered') as string },
     });
     expect(defragsOf(played)).toHaveLength(1);
+    // Nothing is left that would keep the process alive.
+    expect(call?.aborted).toBe(true);
   });
 
   test('H2: a member that still counts a defragmentation is frozen, whatever it answers', async () => {

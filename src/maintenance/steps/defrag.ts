@@ -65,7 +65,10 @@ async function freeze(
   signal.throwIfAborted();
   events.logger.info({ member: member.name, predictedMs, ...before, leads: action.leads }, 'defragmenting a member');
   const started = performance.now();
-  const call = await watched(client.defragment({ signal }), action, member, setting);
+  // Ends the waiting of the call itself when nobody waits for it any more; the member takes no notice.
+  const end = new AbortController();
+  const rpc = client.defragment({ signal: AbortSignal.any([signal, end.signal]) });
+  const call = await watched(rpc, action, member, setting).finally(() => end.abort());
   const tookMs = Math.round(performance.now() - started);
   crashPoint('after-defrag');
   const after = await untilBack(member, setting);
