@@ -68,8 +68,7 @@ const ALWAYS: Record<string, Law> = {
   'H12: nothing with members that disagree': ({ state }) => state.disagreement === undefined,
   'H25: nothing while the lock is elsewhere': ({ state }) => state.lock.state !== 'elsewhere',
   'H24: nothing during a snapshot or a HashKV of ours': ({ state }) => state.ownReads.length === 0,
-  'H4: nothing while a member is being defragmented': ({ state }) =>
-    !state.members.some(({ reachable, gauges }) => reachable && gauges?.defragInflight === true),
+  'H4: nothing while a member is being defragmented': ({ state }) => !state.members.some(({ gauges }) => gauges?.defragInflight === true),
   'H4: nothing without a leader that all voters name': ({ state }) => {
     const up = votersOf(state).filter(({ reachable }) => reachable);
     const named = new Set(up.map(({ leader, raftTerm }) => `${leader} ${raftTerm}`));
@@ -79,10 +78,8 @@ const ALWAYS: Record<string, Law> = {
 
 const FREEZING: Record<string, Law> = {
   'H13: never a learner': (scene) => targetOf(scene).voter,
-  'H5: never during a foreign snapshot stream': ({ state }) =>
-    !state.members.some(({ reachable, gauges }) => reachable && (gauges?.snapshotStreams ?? 0) > 0),
-  'H9: never while a database is sent': ({ state }) =>
-    !state.members.some(({ reachable, gauges }) => reachable && gauges?.raftSnapshotInflight === true),
+  'H5: never during a foreign snapshot stream': ({ state }) => !state.members.some(({ gauges }) => (gauges?.snapshotStreams ?? 0) > 0),
+  'H9: never while a database is sent': ({ state }) => !state.members.some(({ gauges }) => gauges?.raftSnapshotInflight === true),
   'H9: never while a learner catches up': ({ state, policy }) =>
     state.members.every((member) => member.voter || isWell(state, policy, { ...member, readMs: 0 })),
   'H11: never while anybody is compacting': ({ state }) => !state.members.some(({ compacting }) => compacting),

@@ -64,8 +64,8 @@ const members = fc
   .map(({ sizes: own, behind, leads, ...rest }): Partial<MemberState> & { leads: string } => ({
     ...rest,
     ...own,
-    // An arbitrary of its own would make most clusters sick in some way.
-    ...(rest.reachable ? {} : { readMs: undefined, gauges: undefined, version: '', dbSize: 0, dbSizeInUse: 0 }),
+    // Metrics are another address: they may tell of a member that answers nothing else.
+    ...(rest.reachable ? {} : { readMs: undefined, version: '', dbSize: 0, dbSizeInUse: 0 }),
     raftIndex: 10_000n,
     raftAppliedIndex: 10_000n - behind,
     leads,
@@ -280,14 +280,25 @@ export function surprised(surprise: Surprise, which: number, state: ClusterState
       return { ...state, alarms: [...state.alarms, { type: 'CORRUPT', memberId: id }] };
     case 'frozen':
       return changed(state, id, ({ gauges: seen }) => ({
+        reachable: false,
         readMs: undefined,
+        leader: '',
         gauges: seen === undefined ? undefined : { ...seen, defragInflight: true },
       }));
-    case 'thawed':
-      return everybody(state, ({ reachable, gauges: seen }) => ({
-        readMs: reachable ? 3 : undefined,
-        gauges: seen === undefined ? undefined : { ...seen, defragInflight: false },
-      }));
+    case 'thawed': {
+      const other = state.members.find(({ reachable }) => reachable);
+      return everybody(state, ({ gauges: seen, reachable, leader, raftTerm }) =>
+        seen?.defragInflight === true
+          ? {
+              reachable: true,
+              readMs: 3,
+              leader: other?.leader ?? '',
+              raftTerm: other?.raftTerm ?? 5n,
+              gauges: { ...seen, defragInflight: false },
+            }
+          : { reachable, leader, raftTerm },
+      );
+    }
     case 'behind':
       return changed(state, id, () => ({ raftAppliedIndex: 0n }));
     case 'compacts':

@@ -76,7 +76,7 @@ function needOfCure(member: MemberState, { policy }: View): string | Check {
     return refused('nothing-to-gain', `${member.name} is below its threshold, and only ${sizeText(free)} are free`, {
       member: member.name,
     });
-  if (free > 0 && fitsBelow(sizes, policy))
+  if (fitsBelow(sizes, policy))
     return `NOSPACE is armed and ${member.name} can be brought below ${shareText(policy.quotaShare)} of its quota`;
   return refused(
     'nothing-to-gain',

@@ -202,6 +202,12 @@ describe('the cure with a member down', () => {
       DEGRADED,
     );
     expect(inShort(last)).toBe('disarm 1a');
+    // What it had when it was last seen is no longer its size.
+    const stale = {
+      ...compacted(full),
+      members: full.members.map((member) => ({ ...member, ...(member.reachable ? TIDY : { dbSize: 9000 * MIB }) })),
+    };
+    expect(inShort(plan(stale, POLICY, DEGRADED))).toBe('disarm 1a');
     expect(last.gates.find(({ rule }) => rule === 'member-down')).toMatchObject({
       verdict: 'overridden',
       message: expect.stringContaining('may arm NOSPACE again'),

@@ -200,6 +200,7 @@ describe('gates of the cluster', () => {
       plan(second({ raftAppliedIndex: 1000n }, { each: () => ({ raftIndex: 2001n, raftAppliedIndex: 2001n }) }), POLICY, ROUTINE)
         .refusals[0],
     ).toMatchObject({ rule: 'member-lagging', member: 'm2' });
+    expect(rulesOf(plan(second({ raftAppliedIndex: -1n }), POLICY, ROUTINE))).toEqual(['member-lagging', 'quorum-at-risk']);
     expect(
       plan(second({ raftAppliedIndex: 1001n }, { each: () => ({ raftIndex: 2001n, raftAppliedIndex: 2001n }) }), POLICY, ROUTINE).action,
     ).toBeDefined();
@@ -309,6 +310,8 @@ describe('gates of releases', () => {
       againMs: NOW_MS + 6 * MINUTE_MS,
       refusals: expect.arrayContaining([expect.objectContaining({ rule: 'restarted-lately', member: 'm2' })]),
     });
+    const over = { ...GAUGES, startedMs: NOW_MS - 10 * MINUTE_MS };
+    expect(plan(second({ gauges: over }, { each: () => ({ version: '3.5.22' }) }), POLICY, ROUTINE).action).toBeDefined();
     // By a clock that is ahead it was started in the future: nobody knows when.
     expect(
       rulesOf(

@@ -29,7 +29,7 @@ export function compactTo(keep: Keep, state: KeepView): CompactTarget {
   // A time ago can be now, on a cluster that nobody writes to: the head stays readable all the same.
   const revision = found < state.revision ? found : state.revision - 1n;
   const compacted = state.compactRevision ?? 0n;
-  if (revision < 1n || revision <= compacted) {
+  if (revision <= compacted) {
     return {
       rule: 'keeps-everything',
       message: `revision ${state.revision} is the newest and ${compacted} was compacted already: no history is older than what is kept`,

@@ -72,12 +72,24 @@ describe('routine defragmentation', () => {
     );
   });
 
+  test('says nothing of the size of a member that is down', () => {
+    const state = clusterOf(3, {
+      each: (number) => ({ ...TIDY, ...(number === 2 ? { reachable: false, readMs: undefined, dbSize: 0, dbSizeInUse: 0 } : {}) }),
+    });
+    for (const wish of [ROUTINE, defragWish({ worthwhile: true })]) {
+      const made = plan(state, POLICY, wish);
+      expect(made).toMatchObject({ action: undefined, complete: true });
+      expect(reasonsOf(made).map(({ member }) => member)).toEqual(['m1', 'm3']);
+    }
+  });
+
   test('defragments nothing for less than minGain', () => {
     const policy: Policy = { ...POLICY, minFree: 1, minGain: 100 * MIB };
     const made = plan(clusterOf(3, { each: () => ({ dbSize: 150 * MIB, dbSizeInUse: 60 * MIB }) }), policy, ROUTINE);
     expect(made.action).toBeUndefined();
     expect(made.refusals[0]).toMatchObject({ rule: 'nothing-to-gain' });
     expect(made.refusals[0]).not.toHaveProperty('hint');
+    expect(inShort(plan(clusterOf(3, { each: () => ({ dbSize: 160 * MIB, dbSizeInUse: 60 * MIB }) }), policy, ROUTINE))).toBe('defrag 2a');
   });
 
   test('takes followers first, the worst first, and the leader last, after another one leads (H1)', () => {
@@ -155,6 +167,12 @@ describe('the time of a freeze', () => {
       expect(inShort(plan(clusterOf(3, { each: () => sizes, window: OPEN }), POLICY, ROUTINE))).toBe('defrag 2a');
       expect(verdictOf(plan(clusterOf(3, { each: () => sizes, window: OPEN }), POLICY, ROUTINE), 'freeze-too-long')).toBe('overridden');
     }
+  });
+
+  test('H27: exactly maxFreeze is short enough', () => {
+    const state = clusterOf(3, { each: () => ({ dbSizeInUse: 200 * MIB, rate: { bytesPerSecond: 10 * MIB, learned: true } }) });
+    expect(inShort(plan(state, POLICY, ROUTINE))).toBe('defrag 2a');
+    expect(inShort(plan(state, { ...POLICY, maxFreezeMs: 19_999 }, ROUTINE))).toBeUndefined();
   });
 
   test('H27: without a window it never comes by itself, and the hint says what helps', () => {
@@ -391,6 +409,8 @@ describe('routine compaction', () => {
       marks: [{ timeMs: NOW_MS - hours * HOUR_MS, revision: 4001n }],
     });
     expect(plan(long(passedBy(23)), KEEP, ROUTINE).action).toBeUndefined();
+    // A mark of a history that was restored over tells nothing of this one.
+    expect(plan(long({ ...other, marks: [{ timeMs: NOW_MS - 48 * HOUR_MS, revision: 50_001n }] }), KEEP, ROUTINE).action).toBeUndefined();
     expect(inShort(plan(long(passedBy(24)), KEEP, ROUTINE))).toBe('compact 30000');
     expect(inShort(plan(long(other), { ...KEEP, compaction: 'on' }, ROUTINE))).toBe('compact 30000');
   });

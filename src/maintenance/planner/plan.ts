@@ -21,7 +21,7 @@ export function plan(state: ClusterState, policy: Policy, asked: Wish): Plan {
   const view = viewOf(state, policy, wish);
   const { action, checks, reasons, complete } = decide(view);
   const refusals = reasons.filter(isRefused);
-  const times = refusals.flatMap(({ againMs }) => (againMs === undefined || againMs <= state.nowMs ? [] : [againMs]));
+  const times = refusals.flatMap(({ againMs }) => (againMs === undefined ? [] : [againMs]));
   return {
     action,
     refusals: refusals.map(refusalOf),

@@ -31,5 +31,5 @@ export function fitsBelow(sizes: Sizes, policy: Pick<Policy, 'quotaShare'>): boo
 
 export function isTooFree(sizes: Sizes, { freeShare, minFree }: Limits): boolean {
   const free = freeBytes(sizes);
-  return sizes.dbSize > 0 && free >= minFree && free / sizes.dbSize >= freeShare;
+  return free >= minFree && free / sizes.dbSize >= freeShare;
 }
