@@ -98,7 +98,7 @@ export async function startGrpcProxy(target: string): Promise<GrpcProxy> {
     stream.on('wantTrailers', () => stream.sendTrailers(forwarded(trailers)));
     request.pipe(stream);
     request.on('close', () => {
-      if (request.rstCode !== constants.NGHTTP2_NO_ERROR) stream.close(request.rstCode);
+      if (!request.readableEnded && !stream.destroyed) stream.session?.destroy();
     });
   }
 

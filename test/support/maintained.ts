@@ -29,7 +29,7 @@ const MAINTENANCE = {
 };
 
 /** Moments instead of minutes, for members that are dead. */
-const QUICK: Partial<Pace> = { pollMs: 100, tellMs: 1_000, deadMs: 1_500, leaderMs: 4_000, recoverMs: 10_000 };
+const QUICK: Partial<Pace> = { pollMs: 100, tellMs: 1_000, deadMs: 1_500, leaderMs: 4_000, recoverMs: 10_000, patienceMs: 3_000 };
 
 export interface MaintainedOptions {
   readonly folder: string;
@@ -153,6 +153,11 @@ export async function makeGarbage(cluster: Cluster, { keptMib = 4, freedMib = 12
     'a member has not freed what was deleted',
     { everyMs: 100 },
   );
+}
+
+/** What was done so far is forgotten: cooldowns and backoffs of an earlier test. */
+export async function forget(cluster: Cluster): Promise<void> {
+  await cluster.etcdctl(['del', '/etcd-warden/maintenance/', '--prefix']);
 }
 
 async function freeShare(member: Member): Promise<number> {

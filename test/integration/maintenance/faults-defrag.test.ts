@@ -8,6 +8,7 @@ import {
   expectCareful,
   expectHealthy,
   expectOutcome,
+  forget,
   maintained,
   makeGarbage,
   ROUTINE,
@@ -46,6 +47,7 @@ describe('three members of 3.6', () => {
   });
   afterAll(() => cluster?.stop());
   beforeEach(async () => {
+    await forget(cluster);
     await makeGarbage(cluster, { seed: ++seed });
     watching = watchDefrags(cluster);
     subject = maintained({ folder, cluster });

@@ -10,6 +10,7 @@ import {
   expectCareful,
   expectHealthy,
   expectOutcome,
+  forget,
   maintained,
   makeGarbage,
   ROUTINE,
@@ -51,6 +52,7 @@ describe('three members', () => {
   });
   afterAll(() => cluster?.stop());
   beforeEach(async () => {
+    await forget(cluster);
     await makeGarbage(cluster, { seed: ++seed });
   });
 

@@ -8,6 +8,7 @@ import {
   expectCareful,
   expectHealthy,
   expectOutcome,
+  forget,
   maintained,
   makeGarbage,
   ROUTINE,
@@ -42,6 +43,7 @@ describe('three members of 3.7', () => {
     cluster = await startCluster({ minor: '3.7', members: 3, proxies: true });
   });
   afterAll(() => cluster?.stop());
+  beforeEach(() => forget(cluster));
 
   test('H5: while somebody streams a snapshot from a member nothing is frozen; when the stream ends everything is done', async () => {
     await makeGarbage(cluster, { seed: ++seed });
