@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { startCluster, type Cluster } from '../test/support/cluster.ts';
 import { removeFolder, temporaryFolder } from '../test/support/watchdog.ts';
 import { compacted } from './garbage.ts';
+import { quiet } from './machine.ts';
 import { measure, summarize, table, verdict } from './measure.ts';
 import { feel, grantProbeLease, type Felt } from './probes.ts';
 import { EXECUTABLE } from './warden.ts';
@@ -15,6 +16,7 @@ const VALUE_BYTES = 100;
 /** History that both keep, in revisions of the cluster; a hundred keys are written in each. */
 const KEEP = 100;
 const GIB = 1024 ** 3;
+const QUIET_LIMIT_MS = 120_000;
 const OURS = 'etcd-warden compact';
 const ETCDCTL = 'etcdctl compact --physical';
 const NOTHING = 'nothing is compacted';
@@ -49,6 +51,7 @@ export async function benchCompaction({ rounds, millions }: CompactionBenchOptio
       const garbage = name === NOTHING ? 0 : Math.round((millions * 1_000_000) / KEYS);
       for (let time = 0; time < garbage; time++) await cluster.fill({ keys: KEYS, valueBytes: VALUE_BYTES, seed: ++written });
       await delay(2_000);
+      await quiet(QUIET_LIMIT_MS);
       const { revision } = await cluster.members[0]!.status();
       const started = performance.now();
       const { felt } = await feel(cluster, run);

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { startCluster, type Cluster } from '../test/support/cluster.ts';
 import { removeFolder, temporaryFolder } from '../test/support/watchdog.ts';
 import { fillLive, fragment } from './garbage.ts';
+import { others, quiet } from './machine.ts';
 import { measure, summarize, table, verdict } from './measure.ts';
 import { feel, grantProbeLease, type Felt } from './probes.ts';
 import { EXECUTABLE } from './warden.ts';
@@ -11,8 +12,9 @@ import { EXECUTABLE } from './warden.ts';
 /** What the README promises. Seconds, and shares of one. */
 const LIMITS = { renewal: 0.25, renewalShare: 0.1, write: 0.25, prediction: 0.2 };
 const GIB = 1024 ** 3;
-/** Between two contestants, so that none pays for the one before. */
+/** Between two contestants, so that none pays for the one before; and for a moment without other work on the machine at most so long. */
 const REST_MS = 2_000;
+const QUIET_LIMIT_MS = 120_000;
 const OURS = 'etcd-warden defrag --all --yes';
 const ETCDCTL = 'etcdctl defrag --cluster';
 const NOTHING = 'nothing is defragmented';
@@ -26,6 +28,8 @@ export interface DefragBenchOptions {
 interface Turn {
   readonly felt: Felt;
   readonly seconds: number;
+  /** What other programs took of the machine meanwhile, 0 to 1. */
+  readonly others: number;
   /** Of ours, in the order of the members: what was said before, and what happened. */
   readonly freezes: readonly Freeze[];
 }
@@ -62,16 +66,21 @@ export async function benchDefrag({ rounds, gib }: DefragBenchOptions): Promise<
 
 async function turn(cluster: Cluster, run: () => Promise<unknown>): Promise<Turn> {
   await delay(REST_MS);
+  await quiet(QUIET_LIMIT_MS);
   const started = performance.now();
+  const foreign = others(cluster.members.map(({ pid }) => pid));
   const { felt } = await feel(cluster, run);
-  return { felt, seconds: (performance.now() - started) / 1000, freezes: [] };
+  return { felt, seconds: (performance.now() - started) / 1000, others: foreign(0), freezes: [] };
 }
 
 async function ourTurn(cluster: Cluster, config: string, round: number): Promise<Turn> {
   await delay(REST_MS);
+  await quiet(QUIET_LIMIT_MS);
+  const foreign = others(cluster.members.map(({ pid }) => pid));
   const { felt, result } = await feel(cluster, () =>
     measure(process.execPath, [EXECUTABLE, 'defrag', '--all', '--yes', '--config', config, '--json', '--quiet']),
   );
+  const share = foreign(result.cpuSeconds);
   const { outcome, actions } = JSON.parse(result.stdout) as {
     outcome: string;
     actions: readonly { action: string; member?: string; predictedMs?: number }[];
@@ -80,7 +89,7 @@ async function ourTurn(cluster: Cluster, config: string, round: number): Promise
     action === 'defrag' ? [{ round, member, predictedMs, stallMs: felt.endpoints.get(member) ?? 0 }] : [],
   );
   if (outcome !== 'done' || freezes.length !== cluster.members.length) throw new Error(`the round is ${outcome}:\n${result.stdout}`);
-  return { felt, seconds: result.seconds, freezes };
+  return { felt, seconds: result.seconds, others: share, freezes };
 }
 
 /** The state folder stays from round to round: what a member needed before is what is predicted. */
@@ -105,7 +114,15 @@ function report(turns: Readonly<Record<string, readonly Turn[]>>, rounds: number
   console.log(`${gib} GiB each, four tenths of it free, three members of 3.6 on one machine, ${rounds} rounds in turns\n`);
   console.log(
     table(
-      ['seconds: median (min to max)', 'no renewal', 'no write', 'one endpoint without a write', 'slowest write', 'all of it'],
+      [
+        'seconds: median (min to max)',
+        'no renewal',
+        'no write',
+        'one endpoint without a write',
+        'slowest write',
+        'all of it',
+        'other programs, of the machine',
+      ],
       Object.keys(turns).map((name) => [
         name,
         row(name, ({ felt }) => felt.renewal / 1000),
@@ -113,6 +130,7 @@ function report(turns: Readonly<Record<string, readonly Turn[]>>, rounds: number
         row(name, ({ felt }) => longestEndpoint(felt) / 1000),
         row(name, ({ felt }) => felt.slowestWrite / 1000),
         row(name, ({ seconds }) => seconds),
+        row(name, (one) => one.others),
       ]),
     ),
   );
