@@ -79,6 +79,11 @@ const ALWAYS: Record<string, Law> = {
 const FREEZING: Record<string, Law> = {
   'H13: never a learner': (scene) => targetOf(scene).voter,
   'H5: never during a foreign snapshot stream': ({ state }) => !state.members.some(({ gauges }) => (gauges?.snapshotStreams ?? 0) > 0),
+  'H25: without lock and election only where the metrics tell of no stream': (scene) => {
+    const { state } = scene;
+    if (!isArmed(state) || state.lock.state !== 'without' || state.lock.elected || isConfirmed(scene)) return true;
+    return state.members.every(({ reachable, gauges }) => !reachable || gauges?.snapshotStreams === 0);
+  },
   'H9: never while a database is sent': ({ state }) => !state.members.some(({ gauges }) => gauges?.raftSnapshotInflight === true),
   'H9: never while a learner catches up': ({ state, policy }) =>
     state.members.every((member) => member.voter || isWell(state, policy, { ...member, readMs: 0 })),

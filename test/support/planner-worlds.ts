@@ -91,7 +91,8 @@ export const states: fc.Arbitrary<ClusterState> = fc
     ownRead: mostly<string | undefined>(undefined, 'snapshot of m1'),
     disagree: mostly(false, true),
     window: fc.constantFrom({ configured: false, open: false }, { configured: true, open: true }, { configured: true, open: false }),
-    lock: mostly<ClusterState['lock']['state']>('held', 'without', 'elsewhere', 'unasked'),
+    lock: fc.oneof(mostly<ClusterState['lock']['state']>('held', 'elsewhere', 'unasked'), fc.constant('without' as const)),
+    elected: fc.boolean(),
     compactedMs: times,
     disarmedMs: times,
     failure: mostly<number | undefined>(undefined, 1, 9),
@@ -125,7 +126,7 @@ export const states: fc.Arbitrary<ClusterState> = fc
       ownReads: given.ownRead === undefined ? [] : [given.ownRead],
       disagreement: given.disagree ? { members: ['m1'], reason: 'proved' } : undefined,
       window: { ...given.window, nextMs: given.window.configured ? NOW_MS + HOUR_MS : undefined },
-      lock: { state: given.lock, detail: undefined, elected: true },
+      lock: { state: given.lock, detail: undefined, elected: given.elected },
       past: {
         compaction: given.compactedMs === undefined ? undefined : { atMs: given.compactedMs, revision: 50n },
         defrags: Object.fromEntries(defrags),

@@ -162,6 +162,27 @@ describe('the cure of NOSPACE', () => {
     expect(stepsOf(plan(single, POLICY, ALL))).toEqual(['compact 40000', 'defrag 1a leading', 'disarm 1a']);
   });
 
+  test('H25: without lock and election nobody is frozen unless the metrics tell that no snapshot is streamed, or by hand', () => {
+    const dark = (elected: boolean): ClusterState =>
+      compacted(
+        fullCluster(3, {
+          each: (number) => (number === 3 ? { gauges: undefined } : {}),
+          lock: { state: 'without', detail: undefined, elected },
+        }),
+      );
+    const made = plan(dark(false), POLICY, ROUTINE);
+    expect(made).toMatchObject({ action: undefined, complete: false });
+    expect(made.refusals[0]).toMatchObject({ rule: 'foreign-snapshot', hint: expect.stringContaining('maintenance.metricsUrl') });
+    expect(inShort(plan({ ...dark(false), compactRevision: 1n, revision: 50_000n }, POLICY, ROUTINE))).toBe('compact 40000');
+    expect(inShort(plan(dark(true), POLICY, ROUTINE))).toBe('defrag 2a');
+    expect(inShort(plan({ ...dark(false), lock: { state: 'held', detail: undefined, elected: false } }, POLICY, ROUTINE))).toBe(
+      'defrag 2a',
+    );
+    const byHand = plan(dark(false), POLICY, ALL);
+    expect(inShort(byHand)).toBe('defrag 2a');
+    expect(verdictOf(byHand, 'foreign-snapshot')).toBe('overridden');
+  });
+
   test('named members, and what thresholds name, are no cure', () => {
     expect(stepsOf(plan(full, POLICY, defragWish({ members: ['2a'], yes: true })))).toEqual(['defrag 2a']);
     expect(stepsOf(plan(full, POLICY, defragWish({ worthwhile: true })))).not.toContain('disarm 1a');

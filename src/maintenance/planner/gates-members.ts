@@ -24,7 +24,20 @@ export function maintenanceReads(purpose: Purpose, view: View): readonly Check[]
     pass: 'nobody streams a snapshot',
     hint: 'wait for its end, or find out who it is: a stream that nobody reads keeps its member from giving anything back',
   });
-  return [...inflight, ...(purpose === 'compaction' ? streams.map(warnedInstead) : streams)];
+  return [...inflight, ...(purpose === 'compaction' ? streams.map(warnedInstead) : streams.map((check) => seenWithoutLock(check, view)))];
+}
+
+/**
+ * A backup goes on without the lock where none can be had, so nothing but the metrics tells of it. The elected daemon knows of its own at least; whoever is not
+ * elected must see that there is none (H25).
+ */
+function seenWithoutLock(check: Check, { state: { lock }, noSpace, wish }: View): Check {
+  if (check.verdict !== 'unchecked' || lock.state !== 'without' || lock.elected || noSpace.length === 0) return check;
+  const message = `${check.message}; no lock keeps snapshots away while NOSPACE is armed, and nobody is elected`;
+  if (wish.kind === 'defrag' && wish.yes) return checkOf(check.rule, 'overridden', `${message}; --yes was given`);
+  return refused(check.rule, message, {
+    hint: 'say where the metrics are (`maintenance.metricsUrl`), or make sure that nobody takes a snapshot and `etcd-warden defrag --all --yes`',
+  });
 }
 
 interface GaugeGate {
