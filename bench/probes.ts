@@ -8,7 +8,7 @@ import { decode, encode, integer, messages, type Message } from '../test/support
 /** Between two probes through the same member. */
 const PAUSE_MS = 2;
 /** A probe that is not answered does not hold back the next: what a move of the leader swallows is answered by nobody for 7 s. */
-const PATIENCE_MS = 100;
+const PATIENCE_MS = 25;
 /** Of one write; longer than any freeze that is measured, so that the probe itself ends nothing. */
 const PROBE_TIMEOUT_MS = 60_000;
 /** What is frozen comes back within this after the last answer. */
