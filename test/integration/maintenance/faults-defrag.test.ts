@@ -148,6 +148,19 @@ describe('three members of 3.6', () => {
     expectCareful(watching);
   });
 
+  test('H4: a leader that is cut off is neither frozen nor believed, and nobody else is frozen either', async () => {
+    const old = await cluster.leader();
+    await cluster.isolate(old);
+    const round = await subject.maintain(ALL);
+    expectOutcome(round, 'refused');
+    expect(round.actions).toEqual([]);
+    expect(watching.frozen).toEqual([]);
+    cluster.healNetwork();
+    await old.waitHealthy();
+    expectOutcome(await subject.maintain(ALL), 'done');
+    expectCareful(watching);
+  });
+
   test('H4: a member that is cut off while another is frozen stops the round before the next', async () => {
     const followers = await cluster.followers();
     let separated: Member | undefined;

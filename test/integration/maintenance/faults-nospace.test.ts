@@ -19,7 +19,7 @@ import {
   watchDefrags,
 } from '../../support/maintained.ts';
 import { until } from '../../support/processes.ts';
-import { startDaemon } from '../../support/run-warden.ts';
+import { runWarden, startDaemon } from '../../support/run-warden.ts';
 import { removeFolder, temporaryFolder } from '../../support/watchdog.ts';
 
 const MIB = 1 << 20;
@@ -110,6 +110,9 @@ describe('NOSPACE', () => {
     expect(said).toMatch(/--degraded/);
     const all = await subject.maintain(ALL);
     expectOutcome(all, 'refused');
+    const byHand = await runWarden(['defrag', '--all', '--yes', '--config', subject.configPath]);
+    expect(byHand.code, byHand.stdout + byHand.stderr).toBe(14);
+    expect(byHand.stdout + byHand.stderr).toMatch(/member replace[\s\S]*--degraded/);
     expect(watching.frozen).toEqual([]);
     expect(await takesPuts(await cluster.leader())).toBe(false);
 

@@ -105,6 +105,22 @@ describe('three members of 3.7', () => {
     expectCareful(watching);
     await expectHealthy(cluster);
   });
+
+  test.each([
+    ['an hour back', -HOUR],
+    ['a day ahead', DAY],
+  ])('a clock that jumps %s in the middle of a round freezes nobody twice and leaves nobody out', async (_way, jumpMs) => {
+    const watching = watchDefrags(cluster);
+    await makeGarbage(cluster, { seed: ++seed });
+    let offMs = 0;
+    watching.after = () => {
+      offMs = jumpMs;
+    };
+    const round = await maintained({ folder, cluster }).maintain(ALL, { now: () => new Date(Date.now() + offMs) });
+    expect(watching.frozen.map(({ member }) => member).sort()).toEqual(['m1', 'm2', 'm3']);
+    expectOutcome(round, 'done');
+    await expectHealthy(cluster);
+  });
 });
 
 test('members whose metrics are closed: said for each, and done all the same where the release allows it', async () => {
