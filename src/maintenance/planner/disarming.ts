@@ -71,7 +71,7 @@ function tooSoon({ state, policy }: View): Check {
     'disarm-too-soon',
     `NOSPACE was disarmed ${timeText(Math.max(0, state.nowMs - disarmedMs))} ago and is armed again: not twice in ${timeText(policy.disarmEveryMs)}`,
     {
-      hint: 'find out who writes so much, delete it, or raise the quota',
+      hint: 'find out who writes so much, delete it, or raise the quota; when it is a member that was down and came back as full as it was, `etcdctl alarm disarm` need not wait',
       againMs: disarmedMs + policy.disarmEveryMs,
     },
   );

@@ -131,7 +131,9 @@ describe('NOSPACE', () => {
     expect(await cluster.alarms()).toEqual([{ memberId, type: 'NOSPACE' }]);
     const mended = await subject.maintain(ALL);
     expectOutcome(mended, 'refused');
-    expect(rules(mended)).toEqual(['disarm-too-soon']);
+    expect(mended.plan.refusals).toMatchObject([
+      { rule: 'disarm-too-soon', hint: expect.stringContaining('was down and came back') as string },
+    ]);
     expect((await down!.status()).dbSize).toBeLessThan(QUOTA * 0.8);
     expectOutcome(await subject.maintain(ROUTINE, clockOff(HOUR + 60_000)), 'done');
     await expectHealthy(cluster);
