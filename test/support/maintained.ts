@@ -2,7 +2,7 @@
 import { watch } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { expect } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import { maintain } from '../../src/jobs/maintain.ts';
 import type { JobContext, MaintainRequest } from '../../src/jobs/types.ts';
 import { PACE, type Pace } from '../../src/maintenance/steps/setting.ts';
@@ -167,7 +167,7 @@ async function freeShare(member: Member): Promise<number> {
 
 /**
  * Acts as soon as the member copies its database: etcd writes the copy to `db.tmp.<number>` beside it (server/storage/backend/backend.go, defrag).
- * @returns resolves when `act` has
+ * @returns resolves when `act` has; never, when the member is not defragmented before the end of the test
  */
 export function whileFrozen(member: Member, act: () => Promise<unknown> | void): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -176,7 +176,9 @@ export function whileFrozen(member: Member, act: () => Promise<unknown> | void):
       watcher.close();
       Promise.resolve(act()).then(() => resolve(), reject);
     });
-    watcher.on('error', reject);
+    // The folder goes with its cluster.
+    watcher.on('error', () => watcher.close());
+    onTestFinished(() => watcher.close());
   });
 }
 

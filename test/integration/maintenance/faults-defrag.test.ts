@@ -38,6 +38,18 @@ function defragged({ actions }: RoundResult): string[] {
   return actions.filter(({ action }) => action === 'defrag').map(({ member }) => member ?? '');
 }
 
+/** Kills the first of them that is frozen. @returns which one that was */
+function killedWhileFrozen(members: readonly Member[]): () => Member | undefined {
+  let victim: Member | undefined;
+  for (const member of members) {
+    void whileFrozen(member, async () => {
+      victim ??= member;
+      if (victim === member) await member.kill();
+    });
+  }
+  return () => victim;
+}
+
 describe('three members of 3.6', () => {
   let cluster: Cluster;
   let watching: DefragWatch;
@@ -59,21 +71,15 @@ describe('three members of 3.6', () => {
   });
 
   test('H4: a member killed while it is frozen ends the round; the next one does all three after the backoff, and the dead one came back whole', async () => {
-    const followers = await cluster.followers();
-    let victim: Member | undefined;
-    for (const follower of followers) {
-      void whileFrozen(follower, async () => {
-        victim ??= follower;
-        if (victim === follower) await follower.kill();
-      });
-    }
+    const killed = killedWhileFrozen(await cluster.followers());
     const round = await subject.maintain(ROUTINE);
     expectOutcome(round, 'failed');
     expect(round.failure!.code).toBe('surprise');
-    expect(round.failure!.message).toContain(victim!.name);
-    expect(watching.frozen).toEqual([{ member: victim!.name, led: false, overlapped: false }]);
+    const victim = killed()!;
+    expect(round.failure!.message).toContain(victim.name);
+    expect(watching.frozen).toEqual([{ member: victim.name, led: false, overlapped: false }]);
 
-    await victim!.restart();
+    await victim.restart();
     const tooSoon = await subject.maintain(ROUTINE);
     expectOutcome(tooSoon, 'refused');
     expect(rules(tooSoon)).toContain('backing-off');
@@ -178,3 +184,20 @@ describe('three members of 3.6', () => {
     expectCareful(watching);
   });
 });
+
+test.each(['3.4', '3.5', '3.7'] as const)(
+  'H4 and H9: etcd %s killed while it is frozen comes back whole, and the next round ends well',
+  async (minor) => {
+    await using cluster = await startCluster({ minor, members: 3, proxies: true });
+    await makeGarbage(cluster);
+    const watching = watchDefrags(cluster);
+    const subject = maintained({ folder, cluster });
+    const killed = killedWhileFrozen(await cluster.followers());
+    expectOutcome(await subject.maintain(ROUTINE), 'failed');
+    expect(watching.frozen).toEqual([{ member: killed()!.name, led: false, overlapped: false }]);
+    await killed()!.restart();
+    expectOutcome(await subject.maintain(ROUTINE, clockOff(HOUR)), 'done');
+    expectCareful(watching);
+    await expectHealthy(cluster);
+  },
+);
