@@ -75,6 +75,8 @@ export class CoordinationClient {
         if (!MOVE_ON.has(failure.code)) break;
         // So that a silent endpoint is not what the next call waits for first.
         this.#order = [...this.#order.filter((one) => one !== endpoint), endpoint];
+        // Nobody waits any more, and the others have not been asked: to count it against them as well would leave the silent one first.
+        if (signal?.aborted === true) break;
       }
     }
     throw failure ?? new WardenError('timeout', `${what} did not end within ${2 * this.#access.requestTimeoutMs} ms`);

@@ -89,11 +89,13 @@ export class LeasedKey {
   /** `lost` is certain: etcd said so. `unclear` leaves the matter to {@link alive}. */
   async renew(signal: AbortSignal | undefined): Promise<'renewed' | 'lost' | 'unclear'> {
     const asked = performance.now();
-    // The next renewal is due by then; it may find another endpoint.
-    const inTime = AbortSignal.timeout(Math.ceil((this.#ttlSeconds * 1000) / 3));
+    // The next renewal is due by then, and half of it is left for another endpoint: a member that is frozen, as by a defragmentation, takes the call and
+    // does not answer, for longer than any lease may last.
+    const periodMs = Math.ceil((this.#ttlSeconds * 1000) / 3);
+    const inTime = AbortSignal.timeout(periodMs);
     const either = signal === undefined ? inTime : AbortSignal.any([signal, inTime]);
     try {
-      const ttl = await this.#client.run(`renewing ${this.#key}`, either, (attempt) => keepAliveOnce(attempt, this.#lease));
+      const ttl = await this.#client.run(`renewing ${this.#key}`, either, (attempt) => keepAliveOnce(attempt, this.#lease), periodMs / 2);
       if (ttl <= 0) {
         this.#until = 0;
         return 'lost';

@@ -141,6 +141,29 @@ describe('two daemons on one cluster', () => {
     await proxy.close();
   });
 
+  test('a member that freezes under those who renew through it costs them nothing, however long a request may take', async () => {
+    const proxy = await startTcpProxy((await cluster.followers())[0]!.endpoint);
+    const healthy = (await cluster.leader()).endpoint;
+    const c = open(cluster.access({ endpoints: [proxy.endpoint, healthy], requestTimeoutMs: 10_000 }));
+    const lock = lockOf(await c.lock('through a member that freezes'));
+    const lost: unknown[] = [];
+    lock.onLost((holder) => lost.push(holder));
+    const campaign = c.campaign('the same');
+    const roles: string[] = [];
+    campaign.onChange(({ role }) => roles.push(role));
+    await until(() => campaign.leadership.role === 'leader', 'nobody leads');
+    expect(proxy.received).toBeGreaterThan(0);
+    proxy.pause();
+    await delay(TTL * 3_000);
+    expect(lost).toEqual([]);
+    expect(lock.held).toBe(true);
+    expect(roles).toEqual(['leader']);
+    expect(await cluster.etcdctl(['get', `${PREFIX}/lock`])).toContain('through a member that freezes');
+    proxy.resume();
+    await c.close();
+    await proxy.close();
+  });
+
   test('when the lease is lost and nobody else comes, the lock is taken again and nothing is cut', async () => {
     const proxy = await startTcpProxy(cluster.endpoints[0]!);
     const c = open(cluster.access({ endpoints: [proxy.endpoint], requestTimeoutMs: 500, dialTimeoutMs: 300 }));
