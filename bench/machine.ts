@@ -38,12 +38,12 @@ export function others(pids: readonly number[]): (alsoOurs: number) => number {
   };
 }
 
-/** Of all cores together, since the machine was started. */
+/** Of all cores together, since the machine was started; what the host of a virtual machine gave to others counts as theirs. */
 function busySeconds(): number {
-  // user, nice, system, idle, iowait, irq, softirq of proc(5)
-  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = /^cpu +(.*)$/m
+  // user, nice, system, idle, iowait, irq, softirq, steal of proc(5)
+  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = /^cpu +(.*)$/m
     .exec(readFileSync('/proc/stat', 'utf8'))![1]!
     .split(' ')
     .map(Number);
-  return (user + nice + system + irq + softirq) / TICKS_PER_SECOND;
+  return (user + nice + system + irq + softirq + steal) / TICKS_PER_SECOND;
 }
