@@ -49,17 +49,17 @@ describe('the record of maintenance', () => {
 
   test('two that note at once lose nothing of each other', async () => {
     const [a, b] = [open(join(folder, 'one')), open(join(folder, 'two'))];
-    let interfered = false;
+    let other: Promise<void> | undefined;
     keys.before = () => {
-      if (interfered) return undefined;
-      interfered = true;
+      if (other !== undefined) return undefined;
       // Between the read and the put of the first one the second one writes.
       keys.before = undefined;
-      void b.note(defragmented('b'), signal);
+      other = b.note(defragmented('b'), signal);
       return { outcome: 'changed' };
     };
     await a.note(defragmented('a'), signal);
     await b.note(defragmented('c'), signal);
+    await other;
     expect(Object.keys((await open(join(folder, 'three')).read(signal)).defrags)).toEqual(['a', 'b', 'c']);
   });
 
