@@ -122,16 +122,20 @@ describe('node-cron as an independent oracle', () => {
           agreed += 1;
         },
       ),
-      { seed: 20_261_122, numRuns: 1000 },
+      { seed: 20_261_122, numRuns: 400 },
     );
-    expect(agreed).toBeGreaterThan(300);
+    expect(agreed).toBeGreaterThan(120);
   });
 });
 
+/** To make one takes longer than all that is asked of it. */
+const formatters = new Map<string, Intl.DateTimeFormat>();
+
 /** Local time minus UTC, in minutes. */
 function offset(at: Date, timeZone: string): number {
-  const parts = new Intl.DateTimeFormat('en-US', { timeZone, timeZoneName: 'longOffset' }).formatToParts(at);
-  const match = /GMT(?:([+-])(\d\d):(\d\d))?/.exec(parts.find((part) => part.type === 'timeZoneName')!.value)!;
+  const formatter = formatters.get(timeZone) ?? new Intl.DateTimeFormat('en-US', { timeZone, timeZoneName: 'longOffset' });
+  formatters.set(timeZone, formatter);
+  const match = /GMT(?:([+-])(\d\d):(\d\d))?/.exec(formatter.formatToParts(at).find((part) => part.type === 'timeZoneName')!.value)!;
   return match[1] === undefined ? 0 : (match[1] === '-' ? -1 : 1) * (Number(match[2]) * 60 + Number(match[3]));
 }
 
