@@ -30,9 +30,10 @@ export async function runCli(
   const { output } = environment;
   const json = words.includes('--json');
   let code = 0;
-  const program = buildProgram(output, async (verb, args, options) => {
+  const dispatch: Dispatch = async (verb, args, options) => {
     code = await runVerb(verb, args, options, environment);
-  });
+  };
+  const program = buildProgram(output, dispatch, words);
   try {
     await program.parseAsync(words, { from: 'user' });
     return code;
@@ -58,8 +59,11 @@ function usageError(error: CommanderError, words: readonly string[]): WardenErro
 
 type Dispatch = (verb: Verb, args: readonly string[], options: Readonly<Record<string, unknown>>) => Promise<void>;
 
-/** Every verb with its options, help and examples; exported for the documentation's test. */
-export function buildProgram(output: Output, dispatch: Dispatch): Command {
+/**
+ * Every verb with its options, help and examples; exported for the documentation's test.
+ * @param words of the call: verbs that are not among them go without the flags of the configuration, a hundred each, which take longer than all the rest
+ */
+export function buildProgram(output: Output, dispatch: Dispatch, words?: readonly string[]): Command {
   const program = new Command('etcd-warden')
     .description('Keeps etcd clusters backed up, restorable and inside their quota.')
     .version(version, '-V, --version')
@@ -81,7 +85,10 @@ export function buildProgram(output: Output, dispatch: Dispatch): Command {
       'after',
       '\nThe simplest use needs no file:\n  etcd-warden backup --endpoints 127.0.0.1:2379 --to /var/backups/etcd\n  etcd-warden list --from /var/backups/etcd\nExit codes: 0 ok, 1 failed, 2 usage, 3 partial, 10 nothing found, 11 locked, 12 key, 13 verification failed, 14 refused, 130 interrupted.',
     );
-  for (const verb of VERBS) addVerb(program, verb, dispatch);
+  for (const verb of VERBS) {
+    const command = addVerb(program, verb, dispatch);
+    if (words === undefined || words.includes(verb.name)) addConfigFlags(command, verb);
+  }
   return program;
 }
 
@@ -89,7 +96,7 @@ function spelled(argument: Argument): string {
   return argument.required ? `<${argument.name()}>` : `[${argument.name()}]`;
 }
 
-function addVerb(program: Command, verb: Verb, dispatch: Dispatch): void {
+function addVerb(program: Command, verb: Verb, dispatch: Dispatch): Command {
   const command = program
     .command(verb.name, { hidden: verb.hidden === true })
     .summary(verb.summary)
@@ -102,7 +109,6 @@ function addVerb(program: Command, verb: Verb, dispatch: Dispatch): void {
   }
   for (const [flags, description] of verb.options ?? []) command.option(flags, description);
   command.option('--json', 'one JSON document on stdout (docs/json.md)').option('--quiet', 'no progress');
-  addConfigFlags(command, verb);
   const examples = verb.examples.map(([line, what]) => `  ${line}\n      ${what}`).join('\n');
   command.addHelpText(
     'after',
@@ -111,6 +117,7 @@ function addVerb(program: Command, verb: Verb, dispatch: Dispatch): void {
   command.action(async () => {
     await dispatch(verb, command.args, command.opts());
   });
+  return command;
 }
 
 function addConfigFlags(command: Command, verb: Verb): void {

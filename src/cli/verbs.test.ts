@@ -13,8 +13,8 @@ import { VERBS } from './verbs.ts';
 const DOCUMENT = new URL('../../docs/cli.md', import.meta.url);
 const README = new URL('../../README.md', import.meta.url);
 
-function program(dispatched: string[] = []): Command {
-  return buildProgram(recordedOutput(), async (verb) => void dispatched.push(verb.name));
+function program(dispatched: string[] = [], line?: readonly string[]): Command {
+  return buildProgram(recordedOutput(), async (verb) => void dispatched.push(verb.name), line);
 }
 
 function documented(): string {
@@ -102,7 +102,7 @@ function commandLines(text: string): string[][] {
 
 async function parses(line: readonly string[]): Promise<boolean> {
   const dispatched: string[] = [];
-  await program(dispatched).parseAsync(line, { from: 'user' });
+  await program(dispatched, line).parseAsync(line, { from: 'user' });
   return dispatched.length === 1 && dispatched[0] === line[0];
 }
 
