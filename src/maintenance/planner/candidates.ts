@@ -5,7 +5,7 @@ import { isWithin } from './past.ts';
 import { predictedFreezeMs } from './rate.ts';
 import { fitsBelow, isNearQuota, isTooFree, quotaShareOf } from './thresholds.ts';
 import type { MemberState, Rule } from './types.ts';
-import { freeOf, isDone, sizesOf, type View } from './view.ts';
+import { freeOf, isCompacted, isDone, sizesOf, type View } from './view.ts';
 import { shareText, sizeText, timeText } from './words.ts';
 
 /** `routine`: what thresholds name, in its time. `worthwhile`: the same, by hand. `asked`: whatever they say. `cure`: whatever lowers a size, at once. */
@@ -68,7 +68,8 @@ function needByThresholds(member: MemberState, { policy }: View): string | Check
 }
 
 /** Nothing is gained for those that are below their threshold and have nothing to give; above it every byte counts that may bring it below. */
-function needOfCure(member: MemberState, { policy }: View): string | Check {
+function needOfCure(member: MemberState, view: View): string | Check {
+  const { policy } = view;
   const sizes = sizesOf(member);
   const free = freeOf(member);
   if (free >= policy.minGain) return `NOSPACE is armed and ${sizeText(free)} of ${member.name} are free`;
@@ -78,6 +79,8 @@ function needOfCure(member: MemberState, { policy }: View): string | Check {
     });
   if (fitsBelow(sizes, policy))
     return `NOSPACE is armed and ${member.name} can be brought below ${shareText(policy.quotaShare)} of its quota`;
+  if (mayBeStale(view))
+    return `NOSPACE is armed, and what ${member.name} counts as in use may be from before a compaction of somebody else's`;
   return refused(
     'nothing-to-gain',
     `${sizeText(member.dbSizeInUse)} of ${member.name} are in use: defragmentation does not bring it below ${shareText(policy.quotaShare)} of its quota`,
@@ -86,6 +89,21 @@ function needOfCure(member: MemberState, { policy }: View): string | Check {
       hint: 'delete what is not needed, or raise the quota',
     },
   );
+}
+
+/**
+ * Pages count as free only two or three commits after the one that freed them, and NOSPACE lets nobody commit: what somebody else compacted before, members
+ * may count as in use for ever. Our own compaction makes them count, but there is none when nothing is left to compact. So one member is defragmented to
+ * find out, and the others only when that brought it below its threshold.
+ */
+function mayBeStale(view: View): boolean {
+  const { state, policy, up } = view;
+  const byOthers = (state.compactRevision ?? 0n) > (state.past.compaction?.revision ?? 0n);
+  const triedInVain = up.some((member) => {
+    const atMs = state.past.defrags[member.id]?.atMs;
+    return atMs !== undefined && isWithin(atMs, policy.cooldownMs, state.nowMs) && isNearQuota(sizesOf(member), policy);
+  });
+  return byOthers && !isCompacted(view) && !triedInVain;
 }
 
 /** What holds back a member that ought to be defragmented. With NOSPACE armed nobody can write anyway, so there is no better time to wait for. */

@@ -112,9 +112,40 @@ describe('the cure of NOSPACE', () => {
     expect(stepsOf(plan(state, POLICY, ROUTINE))).toEqual(['defrag 3a', 'disarm 1a']);
   });
 
+  test('H25: what somebody else compacted may count as in use for ever, so one member is defragmented to find out', () => {
+    const stale = compacted(fullCluster(3, { each: () => ({ dbSize: 2050 * MIB, dbSizeInUse: 2050 * MIB }) }));
+    const made = plan(stale, POLICY, ROUTINE);
+    expect(inShort(made)).toBe('defrag 2a');
+    expect(made.action).toMatchObject({ why: expect.stringContaining("before a compaction of somebody else's") as string });
+
+    const tried = (afterBytes: number, ageMs: number): ClusterState =>
+      withPast(
+        {
+          ...stale,
+          members: stale.members.map((member) =>
+            member.id === '2a' ? { ...member, dbSize: afterBytes, dbSizeInUse: afterBytes } : member,
+          ),
+        },
+        { defrags: { '2a': { atMs: NOW_MS - ageMs, tookMs: 1000, beforeBytes: 2050 * MIB, afterBytes, inUseBytes: 2050 * MIB } } },
+      );
+    // It was so: the others follow, and the next one is another.
+    expect(inShort(plan(tried(100 * MIB, 0), POLICY, ROUTINE))).toBe('defrag 3a');
+    // It was not: nobody else is frozen for it, in this round or soon after.
+    for (const ageMs of [0, HOUR_MS]) {
+      const vain = plan(tried(2040 * MIB, ageMs), POLICY, ROUTINE);
+      expect(vain).toMatchObject({ action: undefined, complete: false });
+      expect(rulesOf(vain)).toEqual(expect.arrayContaining(['above-threshold', 'nothing-to-gain']));
+    }
+    expect(inShort(plan(tried(2040 * MIB, POLICY.cooldownMs), POLICY, ROUTINE))).toBe('defrag 2a');
+    // What we compacted ourselves counts at once.
+    for (const atMs of [NOW_MS, NOW_MS - HOUR_MS])
+      expect(plan(withPast(stale, { compaction: { atMs, revision: stale.revision } }), POLICY, ROUTINE).action).toBeUndefined();
+  });
+
   test('H12: is not disarmed while any member is at its threshold, and the hint says what helps', () => {
     const hopeless = { dbSize: 1650 * MIB, dbSizeInUse: 1640 * MIB };
-    const made = plan(compacted(fullCluster(3, { each: (number) => (number === 2 ? hopeless : TIDY) })), POLICY, ROUTINE);
+    const state = compacted(fullCluster(3, { each: (number) => (number === 2 ? hopeless : TIDY) }));
+    const made = plan(withPast(state, { compaction: { atMs: NOW_MS - 1, revision: state.revision } }), POLICY, ROUTINE);
     expect(made).toMatchObject({ action: undefined, complete: false, noSpace: true });
     expect(made.refusals[0]).toMatchObject({
       rule: 'above-threshold',
