@@ -1,6 +1,6 @@
 /** What the parts of maintenance hand to each other, besides the planner's own types. */
 import type { Logger } from '../telemetry/logger.ts';
-import type { Action, ClusterState, Past, Plan, Quota, RevisionMark } from './planner/types.ts';
+import type { Action, ClusterState, Plan, Quota, RevisionMark } from './planner/types.ts';
 
 /** Where a member's /metrics are, and how to get at them. */
 export interface MetricsAccess {
@@ -63,11 +63,6 @@ export interface RoundResult {
   readonly plan: Plan;
   /** Set when `failed`. */
   readonly failure: { readonly code: string; readonly message: string; readonly hint: string | undefined } | undefined;
-}
-
-/** What was done before and learned from it, for cooldowns, backoff and predictions; kept in etcd under our own prefix and in the state folder. */
-export interface MaintenanceRecord {
-  readonly past: Past;
 }
 
 /** What the daemon sampled lately; kept in the state folder, a cache. */
