@@ -49,6 +49,7 @@ const REFUSED = /request is too large|too many operations|duplicate key|requeste
 export class KeysClient {
   readonly #access: ClusterAccess;
   readonly #client: CoordinationClient;
+  #clusterId: bigint | undefined;
 
   constructor(access: ClusterAccess) {
     this.#access = access;
@@ -70,6 +71,7 @@ export class KeysClient {
       const reply = await this.#client.run(`reading ${count(keys.length, 'key')}`, signal, ({ client, options }) =>
         client.kv.txn({ success: keys.map((key) => ({ request_range: { key } })) }, options),
       );
+      this.#clusterId = BigInt(reply.header.cluster_id);
       for (const { response_range } of reply.responses) {
         for (const kv of response_range.kvs)
           into.set(keyText(kv.key), { modRevision: BigInt(kv.mod_revision), value: kv.value, lease: BigInt(kv.lease) });
@@ -145,6 +147,11 @@ export class KeysClient {
       if (UNCLEAR.has(known.code) && !REFUSED.test(known.message)) return { outcome: 'unclear', error: known };
       throw known;
     }
+  }
+
+  /** Of the cluster that the last read went to; undefined before. */
+  clusterId(): bigint | undefined {
+    return this.#clusterId;
   }
 
   /** Whether a lease is still granted. */

@@ -1,9 +1,10 @@
 /**
  * The record as JSON, in etcd below our prefix and in the state folder:
  *
- *   { "schema": 1, "compaction": { "atMs", "revision": "<decimal>" }, "defrags": { "<member id, hex>": { "atMs", "tookMs", ... } },
+ *   { "schema": 1, "clusterId": "<hex>", "compaction": { "atMs", "revision": "<decimal>" }, "defrags": { "<member id, hex>": { "atMs", "tookMs", ... } },
  *     "disarmedMs", "failure": { "atMs", "count", "rule", "reason" } }
  *
+ * The cluster is named in the file alone: without a configuration every cluster has the same name, and so the same file.
  * Whatever is not exactly this is no record: what it would tell is only when something was done last, and doing it once more is safe.
  */
 import type { PastDefrag } from '../planner/types.ts';
@@ -14,9 +15,11 @@ export const RECORD_SCHEMA = 1;
 /** Some hundred bytes a member are what we write; etcd is no place for more. */
 export const LONGEST_RECORD = 16 * 1024;
 
-export function encodeRecord({ compaction, defrags, disarmedMs, failure }: Entries): string {
+/** @param clusterId hex */
+export function encodeRecord({ compaction, defrags, disarmedMs, failure }: Entries, clusterId?: string): string {
   return JSON.stringify({
     schema: RECORD_SCHEMA,
+    ...(clusterId === undefined ? {} : { clusterId }),
     ...(compaction === undefined ? {} : { compaction: { atMs: compaction.atMs, revision: String(compaction.revision) } }),
     defrags,
     ...(disarmedMs === undefined ? {} : { disarmedMs }),
@@ -25,7 +28,9 @@ export function encodeRecord({ compaction, defrags, disarmedMs, failure }: Entri
 }
 
 /** @returns the entries, or in a few words why it is none of ours; `newer` when it is one of a later version, which must not be overwritten */
-export function decodeRecord(text: string): { readonly entries: Entries } | { readonly reason: string; readonly newer: boolean } {
+export function decodeRecord(
+  text: string,
+): { readonly entries: Entries; readonly clusterId: string | undefined } | { readonly reason: string; readonly newer: boolean } {
   if (text.length > LONGEST_RECORD) return foreign(`it is longer than ${LONGEST_RECORD} bytes`);
   let value: unknown;
   try {
@@ -41,7 +46,8 @@ export function decodeRecord(text: string): { readonly entries: Entries } | { re
   const disarmedMs = optional(value['disarmedMs'], time);
   const failure = optional(value['failure'], failureOf);
   if (compaction === 'bad' || defrags === undefined || disarmedMs === 'bad' || failure === 'bad') return foreign('an entry is damaged');
-  return { entries: { compaction, defrags, disarmedMs, failure } };
+  const clusterId = typeof value['clusterId'] === 'string' ? value['clusterId'] : undefined;
+  return { entries: { compaction, defrags, disarmedMs, failure }, clusterId };
 }
 
 function foreign(reason: string): { readonly reason: string; readonly newer: boolean } {

@@ -29,8 +29,9 @@ const someEntries = fc.uniqueArray(fc.integer({ min: 1, max: 1e6 }), { minLength
 
 describe('what is remembered of maintenance', () => {
   test('a record comes back as it was written, 64-bit revisions too', () => {
-    expect(decodeRecord(encodeRecord(everything))).toEqual({ entries: everything });
-    expect(decodeRecord(encodeRecord(NO_ENTRIES))).toEqual({ entries: NO_ENTRIES });
+    expect(decodeRecord(encodeRecord(everything))).toEqual({ entries: everything, clusterId: undefined });
+    expect(decodeRecord(encodeRecord(everything, 'f00d'))).toEqual({ entries: everything, clusterId: 'f00d' });
+    expect(decodeRecord(encodeRecord(NO_ENTRIES))).toEqual({ entries: NO_ENTRIES, clusterId: undefined });
   });
 
   test('of each entry the newest wins by itself, in whichever order records are merged', () => {

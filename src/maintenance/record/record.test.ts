@@ -23,7 +23,7 @@ beforeEach(() => {
   return () => rmSync(folder, { recursive: true, force: true });
 });
 
-function open(stateDir = folder, through: Pick<MemoryKeys, 'read' | 'put'> = keys): MaintenanceRecordStore {
+function open(stateDir = folder, through: Pick<MemoryKeys, 'read' | 'put'> & { clusterId?(): bigint } = keys): MaintenanceRecordStore {
   const logger: Logger = { ...silentLogger, warn: (_, message) => warnings.push(message) };
   const access = { name: 'main', endpoints: [], requestTimeoutMs: 1, dialTimeoutMs: 1, streamIdleTimeoutMs: 1, discover: false };
   return openRecord({ name: 'main', stateDir, keyPrefix: '/etcd-warden/', access, logger, now: () => new Date(T), keys: through });
@@ -114,6 +114,16 @@ describe('the record of maintenance', () => {
     await record.note(defragmented('b'), signal);
     expect(inEtcd()).toBe('{"schema":2}');
     expect(readFileSync(join(folder, 'maintenance/main.json'), 'utf8')).toContain('"b"');
+  });
+
+  test('H12: what was done to one cluster holds nothing back on another one of the same name', async () => {
+    const other = { ...memoryKeys(), clusterId: () => 2n };
+    await open(folder, { ...keys, clusterId: () => 1n }).note({ kind: 'disarmed', atMs: T }, signal);
+    expect((await open(folder, other).read(signal)).disarmedMs).toBeUndefined();
+    await open(folder, other).note(defragmented('b'), signal);
+    expect(Object.keys((await open(folder, other).read(signal)).defrags)).toEqual(['b']);
+    // The file has gone over to the other one by now; etcd still knows.
+    expect(await open(folder, { ...keys, clusterId: () => 1n }).read(signal)).toMatchObject({ disarmedMs: T, defrags: {} });
   });
 
   test('a damaged file is told and forgotten', async () => {

@@ -5,6 +5,7 @@
  * is told and does not stop anything.
  */
 import { asError, WardenError } from '../../errors.ts';
+import { hex } from '../../etcd/ids.ts';
 import { KeysClient, keyText } from '../../etcd/keys.ts';
 import type { ClusterAccess } from '../../etcd/types.ts';
 import type { Logger } from '../../telemetry/logger.ts';
@@ -24,7 +25,7 @@ export interface RecordOptions {
   readonly logger: Logger;
   readonly now: () => Date;
   /** Tests bring their own. */
-  readonly keys?: Pick<KeysClient, 'read' | 'put'> & { close?(): void };
+  readonly keys?: Pick<KeysClient, 'read' | 'put'> & Partial<Pick<KeysClient, 'clusterId' | 'close'>>;
 }
 
 export interface MaintenanceRecordStore {
@@ -59,17 +60,35 @@ export function openRecord(options: RecordOptions): MaintenanceRecordStore {
     logger.warn(fields, message);
   }
 
-  function parse(text: string, where: string): { readonly entries: Entries; readonly newer: boolean } {
+  function parse(
+    text: string,
+    where: string,
+  ): { readonly entries: Entries; readonly clusterId: string | undefined; readonly newer: boolean } {
     const decoded = decodeRecord(text);
-    if ('entries' in decoded) return { entries: without(decoded.entries, now().getTime() + CLOCK_DIFFERENCE_MS), newer: false };
+    if ('entries' in decoded) return { ...decoded, entries: without(decoded.entries, now().getTime() + CLOCK_DIFFERENCE_MS), newer: false };
     tell({ where, reason: decoded.reason }, 'a record of maintenance is not one of ours and is left out of account');
-    return { entries: NO_ENTRIES, newer: decoded.newer };
+    return { entries: NO_ENTRIES, clusterId: undefined, newer: decoded.newer };
+  }
+
+  /** Undefined until etcd has answered a read. */
+  function clusterId(): string | undefined {
+    const id = keys.clusterId?.();
+    return id === undefined ? undefined : hex(id);
   }
 
   async function fromFile(): Promise<Entries> {
     try {
       const text = await file.read();
-      return text === undefined ? NO_ENTRIES : parse(text, file.path).entries;
+      if (text === undefined) return NO_ENTRIES;
+      const found = parse(text, file.path);
+      const [ours, theirs] = [clusterId(), found.clusterId];
+      // The hour between two disarmings, say, is each cluster's own, whatever they are called.
+      if (ours === undefined || theirs === undefined || ours === theirs) return found.entries;
+      logger.debug(
+        { path: file.path, clusterId: ours, recorded: theirs },
+        'the record of maintenance in the state folder is that of another cluster',
+      );
+      return NO_ENTRIES;
     } catch (error) {
       tell({ err: asError(error), path: file.path }, 'the record of maintenance in the state folder cannot be read');
       return NO_ENTRIES;
@@ -78,7 +97,7 @@ export function openRecord(options: RecordOptions): MaintenanceRecordStore {
 
   async function toFile(): Promise<void> {
     try {
-      await file.write(encodeRecord(entries));
+      await file.write(encodeRecord(entries, clusterId()));
     } catch (error) {
       tell({ err: asError(error), path: file.path }, 'the record of maintenance in the state folder cannot be written');
     }
