@@ -126,7 +126,7 @@ function freeze(member: MemberState, { state, policy, wish }: View): readonly Ch
   const guess = member.rate.learned ? 'as it was before' : 'at a usual rate';
   const message = `${member.name} would answer nothing for ${timeText(predicted)} (${sizeText(member.dbSizeInUse)} ${guess}), longer than ${timeText(policy.maxFreezeMs)}`;
   if (wish.kind === 'defrag' && wish.yes)
-    return [checkOf('freeze-too-long', 'overridden', `${message}; --yes was given`, { member: member.name })];
+    return [checkOf('freeze-too-long', 'overridden', `${message}; a yes goes over it`, { member: member.name })];
   if (state.window.configured && state.window.open)
     return [checkOf('freeze-too-long', 'overridden', `${message}; the maintenance window is open`, { member: member.name })];
   const hint = state.window.configured

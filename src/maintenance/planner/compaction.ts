@@ -42,7 +42,7 @@ export function askedCompaction(keep: Keep, yes: boolean, view: View): Decision 
   const kubernetes = view.state.kubernetes
     ? [
         yes
-          ? checkOf('kubernetes-compacts', 'overridden', `${message}; --yes was given`)
+          ? checkOf('kubernetes-compacts', 'overridden', `${message}; a yes goes over it`)
           : refused('kubernetes-compacts', message, { hint: 'with `--yes` it is done all the same' }),
       ]
     : [];

@@ -253,6 +253,8 @@ describe('gates of the cluster', () => {
       const made = plan(state, policy, wish);
       expect(inShort(made)).toBe(count === 1 ? 'defrag 1a leading' : 'defrag 2a');
       expect(verdictOf(made, 'single-member')).toBe('overridden');
+      // A dry run plans as if somebody had said yes: no gate may say that he has.
+      expect(made.gates.filter(({ message }) => /yes was/.test(message))).toEqual([]);
     }
   });
 
