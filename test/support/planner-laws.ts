@@ -69,6 +69,11 @@ const ALWAYS: Record<string, Law> = {
   'H25: nothing while the lock is elsewhere': ({ state }) => state.lock.state !== 'elsewhere',
   'H24: nothing during a snapshot or a HashKV of ours': ({ state }) => state.ownReads.length === 0,
   'H4: nothing while a member is being defragmented': ({ state }) => !state.members.some(({ gauges }) => gauges?.defragInflight === true),
+  'H4: nobody frozen, and nothing disarmed, beside a member that may be frozen': ({ state, action }) =>
+    action.kind === 'compact' ||
+    action.kind === 'await-compaction' ||
+    (action.kind === 'disarm' && action.orphans) ||
+    !votersOf(state).some(({ reachable, silent, gauges }) => !reachable && silent && gauges?.defragInflight !== false),
   'H4: nothing without a leader that all voters name': ({ state }) => {
     const up = votersOf(state).filter(({ reachable }) => reachable);
     const named = new Set(up.map(({ leader, raftTerm }) => `${leader} ${raftTerm}`));

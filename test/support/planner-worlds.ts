@@ -55,6 +55,7 @@ const members = fc
     version: versions,
     voter: mostly(true, false),
     reachable: mostly(true, false),
+    silent: fc.boolean(),
     readMs: mostly<number | undefined>(3, undefined, 1500),
     behind: mostly(0n, 900n, 5000n),
     compacting: mostly(false, true),
@@ -65,7 +66,7 @@ const members = fc
     ...rest,
     ...own,
     // Metrics are another address: they may tell of a member that answers nothing else.
-    ...(rest.reachable ? {} : { readMs: undefined, version: '', dbSize: 0, dbSizeInUse: 0 }),
+    ...(rest.reachable ? { silent: false } : { readMs: undefined, version: '', dbSize: 0, dbSizeInUse: 0 }),
     raftIndex: 10_000n,
     raftAppliedIndex: 10_000n - behind,
     leads,

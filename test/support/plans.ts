@@ -14,6 +14,7 @@ export function memberState(name: string, changes: Partial<MemberState> = {}): M
     voter: true,
     reachable: true,
     error: undefined,
+    silent: false,
     version: '3.6.16',
     storageVersion: '3.6.0',
     dbSize: 900 * MIB,

@@ -274,6 +274,23 @@ describe('the cure with a member down', () => {
     expect(plan(room, POLICY, DEGRADED).refusals[0]).toMatchObject({ rule: 'member-down', hint: 'start it, or replace it' });
   });
 
+  test('H4: --degraded excuses no member that takes connections and is silent, unless its metrics tell that nobody defragments it', () => {
+    const silent = (gauges: MemberState['gauges']): ClusterState => {
+      const state = compacted(full);
+      return { ...state, members: state.members.map((member) => (member.reachable ? member : { ...member, silent: true, gauges })) };
+    };
+    const known = { snapshotStreams: 0, defragInflight: false, raftSnapshotInflight: false, startedMs: NOW_MS - HOUR_MS };
+    const made = plan(silent(undefined), POLICY, DEGRADED);
+    expect(made.action).toBeUndefined();
+    expect(made.refusals[0]).toMatchObject({
+      rule: 'member-down',
+      member: 'm3',
+      message: expect.stringContaining('may be frozen') as string,
+    });
+    expect(plan(silent({ ...known, defragInflight: undefined }), POLICY, DEGRADED).action).toBeUndefined();
+    expect(plan(silent(known), POLICY, DEGRADED).action?.kind).toBe('defrag');
+  });
+
   test('H26: --degraded excuses a member that is down, not one that is slow', () => {
     const slow = {
       ...compacted(full),

@@ -34,7 +34,7 @@ export function maintenanceReads(purpose: Purpose, view: View): readonly Check[]
 function seenWithoutLock(check: Check, { state: { lock }, noSpace, wish }: View): Check {
   if (check.verdict !== 'unchecked' || lock.state !== 'without' || lock.elected || noSpace.length === 0) return check;
   const message = `${check.message}; no lock keeps snapshots away while NOSPACE is armed, and nobody is elected`;
-  if (wish.kind === 'defrag' && wish.yes) return checkOf(check.rule, 'overridden', `${message}; --yes was given`);
+  if (wish.kind === 'defrag' && wish.yes) return checkOf(check.rule, 'overridden', `${message}; a yes goes over it`);
   return refused(check.rule, message, {
     hint: 'say where the metrics are (`maintenance.metricsUrl`), or make sure that nobody takes a snapshot and `etcd-warden defrag --all --yes`',
   });
@@ -94,6 +94,12 @@ function down(purpose: Purpose, { down: silent, noSpace, degraded }: View): read
   return silent.map((member) => {
     const message = `${member.name} does not answer: ${member.error ?? 'nobody knows why'}`;
     if (purpose === 'compaction' || purpose === 'orphans') return checkOf('member-down', 'warned', message, { member: member.name });
+    if (degraded && mayBeFrozen(member)) {
+      return refused('member-down', `${message}; it takes connections, so it may be frozen and not dead, and two at once never are`, {
+        member: member.name,
+        hint: 'wait until it answers, or stop its process; with metrics that can be read (`maintenance.metricsUrl`) it is known which',
+      });
+    }
     if (degraded) {
       const unknown = purpose === 'disarm' ? '; how full it is cannot be known, and it may arm NOSPACE again when it comes back' : '';
       return checkOf('member-down', 'overridden', `${message}; --degraded was given${unknown}`, { member: member.name });
@@ -103,6 +109,11 @@ function down(purpose: Purpose, { down: silent, noSpace, degraded }: View): read
       hint: noSpace.length > 0 ? waysOut(member.name) : 'start it, or replace it',
     });
   });
+}
+
+/** Whoever asked for its defragmentation may be gone since. Only its metrics tell a member that is frozen from one that hangs for good. */
+function mayBeFrozen({ silent, gauges }: MemberState): boolean {
+  return silent && gauges?.defragInflight !== false;
 }
 
 /** H26: what a person may do that no program may decide. */

@@ -32,6 +32,8 @@ export interface MemberState {
   readonly reachable: boolean;
   /** Why it could not be asked, or why its linearizable read failed. */
   readonly error: string | undefined;
+  /** Not reachable, but connections to it come about: it may be frozen, and is not known to be dead. */
+  readonly silent: boolean;
   /** Empty when it is not reachable. */
   readonly version: string;
   readonly storageVersion: string | undefined;

@@ -52,9 +52,15 @@ describe('who belongs to a cluster', () => {
     expect(seen).toMatchObject([
       { id: '1', name: 'm1', voter: true, status: { memberId: 1n }, error: undefined },
       { id: '2', name: 'm2', voter: true, status: undefined, address: 'http://10.0.0.2:2379', error: 'http://10.0.0.2:2379 is silent' },
-      { id: '3', name: 'm3', error: 'http://elsewhere:2379 is silent' },
+      { id: '3', name: 'm3', error: 'http://elsewhere:2379 is silent', silent: false },
       { id: '4', name: 'm4', address: undefined, error: 'none of its addresses leads to it' },
     ]);
+  });
+
+  test('H4: who takes connections and does not answer in time may be frozen, and is told apart from who is not there', () => {
+    const late = { ...silence('http://10.0.0.2:2379', 'm2'), error: new WardenError('timeout', 'Status did not answer within 2000 ms') };
+    const seen = everybody(view([answer(1n), late, silence('http://10.0.0.3:2379', 'm3')], [listed(1n), listed(2n), listed(3n)]));
+    expect(seen.map(({ silent }) => silent)).toEqual([false, true, false]);
   });
 
   test('H13: a learner is none of the voters; the list decides, because a member learns of its promotion late', () => {

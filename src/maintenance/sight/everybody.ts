@@ -1,4 +1,5 @@
 /** Who belongs to a cluster: everybody in the member list whether it answers or not, and whoever answers without being in it. Pure. */
+import { WardenError } from '../../errors.ts';
 import { hex } from '../../etcd/ids.ts';
 import type { ClusterView, ListedMember, MemberStatus } from '../../etcd/types.ts';
 
@@ -11,6 +12,8 @@ export interface Somebody {
   readonly address: string | undefined;
   /** Why there is no status. */
   readonly error: string | undefined;
+  /** It took the connection, and did not answer in time. */
+  readonly silent: boolean;
 }
 
 type Silent = Extract<ClusterView['members'][number], { readonly reachable: false }>;
@@ -36,7 +39,15 @@ function fromList(member: ListedMember, answered: readonly MemberStatus[], silen
   const asked = silent.find((one) => isAt(one, member));
   const error =
     member.name === '' ? 'it was added, but has never been started' : (asked?.error.message ?? 'none of its addresses leads to it');
-  return { id, name: member.name || id, voter: !member.learner, status: undefined, address: asked?.endpoint, error };
+  return {
+    id,
+    name: member.name || id,
+    voter: !member.learner,
+    status: undefined,
+    address: asked?.endpoint,
+    error,
+    silent: isSilence(asked?.error),
+  };
 }
 
 function isAt(view: Silent, member: ListedMember): boolean {
@@ -46,10 +57,23 @@ function isAt(view: Silent, member: ListedMember): boolean {
 
 function fromStatus(status: MemberStatus, voter: boolean): Somebody {
   const id = hex(status.memberId);
-  return { id, name: status.name || id, voter, status, address: status.endpoint, error: undefined };
+  return { id, name: status.name || id, voter, status, address: status.endpoint, error: undefined, silent: false };
 }
 
 function fromSilence(view: Silent): Somebody {
   const { endpoint, name, error } = view;
-  return { id: endpoint, name: name ?? endpoint, voter: true, status: undefined, address: endpoint, error: error.message };
+  return {
+    id: endpoint,
+    name: name ?? endpoint,
+    voter: true,
+    status: undefined,
+    address: endpoint,
+    error: error.message,
+    silent: isSilence(error),
+  };
+}
+
+/** To whom no connection comes about is told as `unreachable`. */
+function isSilence(error: Error | undefined): boolean {
+  return error instanceof WardenError && error.code === 'timeout';
 }

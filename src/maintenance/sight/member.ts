@@ -135,6 +135,7 @@ function seen(
       voter,
       reachable: true,
       error,
+      silent: false,
       version: status.version,
       storageVersion: status.storageVersion,
       dbSize: status.dbSize,
@@ -157,7 +158,7 @@ function seen(
 }
 
 function absent(
-  { id, name, voter, error }: Somebody,
+  { id, name, voter, error, silent }: Somebody,
   { past, configuredQuota }: MemberSetting,
   reading: MetricsReading | undefined,
 ): MemberState {
@@ -168,6 +169,7 @@ function absent(
     voter,
     reachable: false,
     error,
+    silent,
     version: '',
     storageVersion: undefined,
     dbSize: 0,
