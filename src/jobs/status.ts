@@ -36,7 +36,15 @@ export interface ClusterReport {
   readonly clusterId: string;
   readonly quorum: boolean;
   readonly members: readonly MemberReport[];
+  /** Of everybody: also of members that do not answer, and of ids that are no member's any more. */
+  readonly alarms: readonly AlarmReport[];
   readonly notes: readonly string[];
+}
+
+export interface AlarmReport {
+  readonly type: string;
+  /** Hex; `0` when etcd names nobody. */
+  readonly memberId: string;
 }
 
 /** Asks every member. @throws WardenError when none answers, or when they disagree on the cluster id without a majority */
@@ -48,7 +56,14 @@ export async function reportCluster(cluster: ClusterConfig, context: Pick<JobCon
     0n,
   );
   const members = await Promise.all(view.members.map((member) => reportMember(member, view, access, furthest, context.signal)));
-  return { cluster: cluster.name, clusterId: hex(view.clusterId), quorum: view.quorum, members, notes: view.notes };
+  return { cluster: cluster.name, clusterId: hex(view.clusterId), quorum: view.quorum, members, alarms: alarmsOf(view), notes: view.notes };
+}
+
+/** Each once: every member that answers tells all of them. */
+function alarmsOf({ members }: ClusterView): readonly AlarmReport[] {
+  const told = members.flatMap((member) => (member.reachable ? member.status.alarms : []));
+  const each = new Map(told.map(({ type, memberId }) => [`${type} ${memberId}`, { type, memberId: hex(memberId) }]));
+  return [...each].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, alarm]) => alarm);
 }
 
 async function reportMember(

@@ -31,7 +31,8 @@ function report(
   members: readonly MemberReport[] = [member('m1'), member('m2'), member('m3')],
   notes: readonly string[] = [],
 ): ClusterReport {
-  return { cluster: 'prod', clusterId: 'abcd', quorum: true, members, notes };
+  const alarms = members.flatMap(({ id, alarms: types }) => types.map((type) => ({ type, memberId: id ?? '0' })));
+  return { cluster: 'prod', clusterId: 'abcd', quorum: true, members, alarms, notes };
 }
 
 function maintenance(fields: Partial<MaintenanceReport> = {}, state: Partial<ClusterState> = {}): MaintenanceReport {
@@ -112,6 +113,18 @@ describe('the members', () => {
   test('H12: CORRUPT is shouted on a line of its own, first', () => {
     const [first] = clusterText(report([member('m1'), member('m2', { alarms: ['CORRUPT'] })]), maintenance(), 'prod', NOW_MS, Infinity);
     expect(first).toBe('CORRUPT: etcd found members with different data (m2); maintenance does nothing until somebody has looked');
+  });
+
+  test('NOSPACE is said first, also when it is armed for a member that is down, or gone', () => {
+    const alarms = [
+      { type: 'NOSPACE', memberId: '2a' },
+      { type: 'NOSPACE', memberId: 'dead' },
+    ];
+    const down = member('m2', { role: 'unreachable', id: undefined, error: 'connection refused' });
+    const full = { ...report([member('m1'), down, member('m3')]), alarms };
+    const told = 'NOSPACE: out of space, the cluster accepts no writes';
+    expect(clusterText(full, maintenance(), 'prod', NOW_MS, Infinity)[0]).toBe(`${told} (m2, member id dead)`);
+    expect(clusterText(full, new Error('x'), 'prod', NOW_MS, Infinity)[0]).toBe(`${told} (member id 2a, member id dead)`);
   });
 
   test('a failed look of maintenance leaves the table as the members tell it; different terms get a column', () => {

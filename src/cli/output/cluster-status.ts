@@ -101,7 +101,7 @@ export function clusterText(
   }));
   const leader = report.members.find(({ role }) => role === 'leader')?.name;
   return [
-    ...corruptLines(report).map((line) => wrapText(line, width)),
+    ...alarmLines(report, maintenance).map((line) => wrapText(line, width)),
     wrapText(
       [
         `cluster ${name} (${report.clusterId}): ${report.quorum ? 'has quorum' : 'NO QUORUM, or no leader'}`,
@@ -118,12 +118,21 @@ export function clusterText(
   ];
 }
 
-/** On a line of its own: nothing else matters until somebody has looked. */
-function corruptLines({ members }: ClusterReport): string[] {
-  const corrupt = members.filter(({ alarms }) => alarms.includes('CORRUPT')).map(({ name, endpoint }) => printable(name ?? endpoint));
-  return corrupt.length === 0
-    ? []
-    : [`CORRUPT: etcd found members with different data (${corrupt.join(', ')}); maintenance does nothing until somebody has looked`];
+/** On lines of their own: nothing else matters until somebody has looked. Members that are down, or gone, have no row that could tell. */
+function alarmLines({ alarms }: ClusterReport, maintenance: MaintenanceReport | Error): string[] {
+  const known = maintenance instanceof Error ? [] : maintenance.sight.state.members;
+  const armed = (type: string): string =>
+    alarms
+      .filter((alarm) => alarm.type === type)
+      .map(({ memberId }) => printable(known.find(({ id }) => id === memberId)?.name ?? `member id ${memberId}`))
+      .join(', ');
+  const [corrupt, noSpace] = [armed('CORRUPT'), armed('NOSPACE')];
+  return [
+    ...(corrupt === ''
+      ? []
+      : [`CORRUPT: etcd found members with different data (${corrupt}); maintenance does nothing until somebody has looked`]),
+    ...(noSpace === '' ? [] : [`NOSPACE: out of space, the cluster accepts no writes (${noSpace})`]),
+  ];
 }
 
 /** What the notes do not tell already: those name the members that do not answer at all. */

@@ -69,7 +69,8 @@ function isHealthy(report: ClusterReport | Error): boolean {
   return (
     !(report instanceof Error) &&
     report.quorum &&
-    report.members.every((member) => member.error === undefined && member.alarms.length === 0)
+    report.alarms.length === 0 &&
+    report.members.every((member) => member.error === undefined)
   );
 }
 
