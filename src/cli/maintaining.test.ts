@@ -128,6 +128,19 @@ describe('before anything is done', () => {
     expect(output.said.join('\n')).toContain('the leader is frozen, because no other voter could lead');
   });
 
+  test('out of space, whatever is not the cure says which command is', async () => {
+    const sight = sightOf(['m1', 'm2', 'm3'], { alarms: [{ type: 'NOSPACE', memberId: '2a' }] });
+    const text = async (given: Case, wish: HandWish): Promise<string> => ((await ran({ ...given, sight }, wish)).answer as Answer).text;
+    const told = 'warning: NOSPACE is armed: the cluster accepts no writes, and this does not change it\nhint: `etcd-warden defrag --all`';
+    const worthwhile: HandWish = { kind: 'defrag', members: 'all', worthwhile: true, degraded: false, yes: true };
+    for (const wish of [worthwhile, { ...worthwhile, members: ['m1'], worthwhile: false }, { kind: 'compact', yes: true } as const]) {
+      expect(await text({ plan: planOf([]) }, wish)).toContain(told);
+      expect(await text({ plan: planOf([]), options: { dryRun: true } }, wish)).toContain(told);
+      expect(await text({ options: { yes: true } }, wish)).toContain(told);
+    }
+    expect(await text({ plan: planOf([]) }, WISH)).not.toContain(told);
+  });
+
   test('nothing to do is 0 and asks nobody; a refusal is 14, a lock elsewhere 11, each with its hint', async () => {
     const nothing = await ran({ plan: planOf([]) });
     expect(nothing.answer).toMatchObject({ exitCode: 0, json: { outcome: 'nothing', actions: [] } });

@@ -32,16 +32,16 @@ export async function maintainByHand(
   context.progress({ step: 'look', message: `looking at the members of ${request.cluster}` });
   const { sight, plan } = await jobs.preview(request, context);
   const name = request.cluster;
-  if (options['dryRun'] === true) return dryRun(name, sight, plan, { width: output.width, yes: options['yes'] === true });
+  if (options['dryRun'] === true) return dryRun(request, sight, plan, { width: output.width, yes: options['yes'] === true });
   if (plan.action === undefined) {
     // What bars it may be a lock that only the real thing asks for; but there is nothing to ask anybody for.
     const outcome = plan.complete ? 'nothing' : 'refused';
-    return roundAnswer({ cluster: name, outcome, actions: [], plan, failure: undefined }, sight, output.width);
+    return roundAnswer({ cluster: name, outcome, actions: [], plan, failure: undefined }, sight, request, output.width);
   }
   await consent(invocation, sight, plan);
   const frozen = freezing(context);
   try {
-    return roundAnswer(await jobs.maintain(request, frozen.context), sight, output.width);
+    return roundAnswer(await jobs.maintain(request, frozen.context), sight, request, output.width);
   } catch (error) {
     if (!context.signal.aborted) throw error;
     throw interrupted(error, context.signal.reason, frozen.member());
@@ -49,7 +49,13 @@ export async function maintainByHand(
 }
 
 /** Everything that is known, and nothing is done. A rule that stands in the way of all that was asked for makes it 14. */
-function dryRun(cluster: string, sight: Sight, plan: Plan, { width, yes }: { readonly width: number; readonly yes: boolean }): Answer {
+function dryRun(
+  request: MaintainRequest,
+  sight: Sight,
+  plan: Plan,
+  { width, yes }: { readonly width: number; readonly yes: boolean },
+): Answer {
+  const { cluster } = request;
   const { state } = sight;
   const outcome = plan.action !== undefined ? 'planned' : plan.complete ? 'nothing' : 'refused';
   const head = {
@@ -83,6 +89,7 @@ function dryRun(cluster: string, sight: Sight, plan: Plan, { width, yes }: { rea
     text: [
       wrapText(`cluster ${cluster} (${state.clusterId}): ${head}`, width),
       ...planText(sight, plan, width),
+      ...noCure(request, sight).map((line) => wrapText(line, width)),
       ...gatesText(plan, width),
       ...(yes || !plan.gates.some(({ verdict }) => verdict === 'overridden')
         ? []
@@ -113,7 +120,17 @@ async function consent({ options, ask, json, output }: Invocation, sight: Sight,
   if (!(await ask(printable(question)))) throw new WardenError('refused', 'nobody said yes; nothing was done');
 }
 
-function roundAnswer(result: RoundResult, sight: Sight, width: number): Answer {
+/** Whoever defragments a cluster that is out of space means to cure it, and "nothing to do" would be the last thing he should read. */
+function noCure({ wish }: MaintainRequest, { state }: Sight): string[] {
+  const cures = wish.kind === 'disarm' || (wish.kind === 'defrag' && wish.members === 'all' && !wish.worthwhile);
+  if (cures || !state.alarms.some(({ type }) => type === 'NOSPACE')) return [];
+  return [
+    'warning: NOSPACE is armed: the cluster accepts no writes, and this does not change it',
+    'hint: `etcd-warden defrag --all` is the whole cure: it compacts, defragments every member and disarms',
+  ];
+}
+
+function roundAnswer(result: RoundResult, sight: Sight, request: MaintainRequest, width: number): Answer {
   const { cluster, outcome, actions, plan, failure } = result;
   return {
     exitCode: exitCodeOf(result),
@@ -128,7 +145,7 @@ function roundAnswer(result: RoundResult, sight: Sight, width: number): Answer {
         ? {}
         : { failure: { code: failure.code, message: failure.message, ...(failure.hint === undefined ? {} : { hint: failure.hint }) } }),
     },
-    text: roundText(result, width),
+    text: [roundText(result, width), ...noCure(request, sight).map((line) => wrapText(line, width))].join('\n'),
   };
 }
 
