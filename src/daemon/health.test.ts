@@ -96,6 +96,7 @@ describe('readiness', () => {
     outcome: 'refused',
     actions: [],
     refusals: [{ rule: 'member-down', member: 'm3', message: 'm3 does not answer' }],
+    last: {},
     failure: undefined,
     next: undefined,
     noSpace,

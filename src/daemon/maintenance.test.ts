@@ -427,6 +427,17 @@ describe('what is told of it', () => {
     expect(await metric('etcd_warden_maintenance_refused{')).toEqual(['etcd_warden_maintenance_refused{cluster="prod",rule="cooldown"} 1']);
   });
 
+  test('when something was last done is told by the record, whoever did it, and survives a start of the daemon', async () => {
+    const { it, tick, end, metric } = maintenance();
+    it.observed(FULL);
+    await tick();
+    await end(round({ last: { compact: START - 60_000, defrag: START - 7_200_000 } }));
+    expect(await metric('etcd_warden_maintenance_last_timestamp_seconds{')).toEqual([
+      `etcd_warden_maintenance_last_timestamp_seconds{cluster="prod",action="compact"} ${(START - 60_000) / 1000}`,
+      `etcd_warden_maintenance_last_timestamp_seconds{cluster="prod",action="defrag"} ${(START - 7_200_000) / 1000}`,
+    ]);
+  });
+
   test('rounds without a plan count by the code of their error', async () => {
     const { it, tick, end, metric } = maintenance();
     it.observed(FULL);

@@ -110,6 +110,11 @@ export function recordRound(
 ): ReadonlySet<Rule> {
   metrics.add('etcd_warden_maintenance_rounds_total', { cluster, outcome: round.outcome });
   if (round.failure !== undefined) metrics.add('etcd_warden_maintenance_failures_total', { cluster, code: codeLabel(round.failure) });
+  // Of whichever process did it; what was done in this round is newer, but for a clock that jumped.
+  for (const action of ['compact', 'defrag', 'disarm'] as const) {
+    const atMs = round.last[action];
+    if (atMs !== undefined) metrics.set('etcd_warden_maintenance_last_timestamp_seconds', { cluster, action }, atMs / 1000);
+  }
   for (const action of round.actions) recordAction(metrics, cluster, action, nowMs);
   const rules = new Set(round.refusals.map(({ rule }) => rule));
   for (const rule of before) if (!rules.has(rule)) metrics.remove('etcd_warden_maintenance_refused', { cluster, rule });

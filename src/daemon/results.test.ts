@@ -20,11 +20,12 @@ describe('what a round of maintenance answers', () => {
     const failure = { code: 'timeout', message: 'm1 did not come back', hint: 'look' };
     const steps = [{ action: { kind: 'disarm', members: ['1'] }, predictedMs: undefined }];
     const plan = { ...PLAN, refusals: [refusal], steps, noSpace: true, againMs: 77 };
-    expect(asRoundSummary({ outcome: 'failed', actions: [action], plan, failure })).toEqual({
+    expect(asRoundSummary({ outcome: 'failed', actions: [action], plan, failure, last: { compact: 7, disarm: 'late', move: 9 } })).toEqual({
       outcome: 'failed',
       actions: [action],
       refusals: [refusal],
       failure,
+      last: { compact: 7 },
       next: 'disarm',
       noSpace: true,
       againMs: 77,
@@ -68,6 +69,7 @@ describe('what a round of maintenance answers', () => {
       next: undefined,
       noSpace: false,
       againMs: undefined,
+      last: {},
     });
   });
 

@@ -1,7 +1,7 @@
 /** What children answer, looked at before anything relies on it: a child may be of another version than the daemon. */
 import type { BackupResult, ProveResult, SurveyResult } from '../jobs/types.ts';
 import { RULES, type Action, type Refusal, type Rule } from '../maintenance/planner/types.ts';
-import type { ActionResult, RoundResult } from '../maintenance/types.ts';
+import type { ActionResult, LastDone, RoundResult } from '../maintenance/types.ts';
 
 export function asBackupResult(value: unknown): BackupResult | undefined {
   if (!isRecord(value)) return undefined;
@@ -94,6 +94,7 @@ export interface RoundSummary {
   readonly actions: readonly ActionResult[];
   readonly refusals: readonly Refusal[];
   readonly failure: RoundResult['failure'];
+  readonly last: LastDone;
   /** The next step, had nothing stood against it; undefined = none. */
   readonly next: string | undefined;
   /** NOSPACE was armed at the end of it. */
@@ -120,6 +121,7 @@ export function asRoundSummary(value: unknown): RoundSummary | undefined {
     actions: actions.filter(isRecord).slice(0, MOST_LINES).flatMap(asAction),
     refusals: plan['refusals'].filter(isRecord).slice(0, MOST_LINES).flatMap(asRefusal),
     failure: asFailure(failure),
+    last: asLast(value['last']),
     next,
     noSpace: plan['noSpace'] === true,
     againMs: number(plan['againMs']),
@@ -161,6 +163,15 @@ function asRefusal(line: Readonly<Record<string, unknown>>): Refusal[] {
       ...(told === undefined ? {} : { hint: told }),
     },
   ];
+}
+
+function asLast(value: unknown): LastDone {
+  if (!isRecord(value)) return {};
+  const times = (['compact', 'defrag', 'disarm'] as const).flatMap((action) => {
+    const atMs = number(value[action]);
+    return atMs === undefined ? [] : [[action, atMs] as const];
+  });
+  return Object.fromEntries(times);
 }
 
 function asFailure(value: unknown): RoundResult['failure'] {

@@ -55,6 +55,7 @@ describe('what the API shows of a cluster', () => {
         next: 'defrag',
         noSpace: false,
         againMs: undefined,
+        last: {},
       },
       error: { atMs: NOW, code: 'locked', message: 'another process', hint: undefined },
     };

@@ -11,6 +11,7 @@ import { plan } from '../maintenance/planner/plan.ts';
 import { predictedFreezeMs } from '../maintenance/planner/rate.ts';
 import type { ClusterState, Plan, Wish } from '../maintenance/planner/types.ts';
 import { policyOf } from '../maintenance/policy.ts';
+import { lastOf } from '../maintenance/record/entries.ts';
 import { openRecord, type MaintenanceRecordStore } from '../maintenance/record/record.ts';
 import { runRound } from '../maintenance/round.ts';
 import { samplesFile } from '../maintenance/samples.ts';
@@ -46,9 +47,10 @@ export async function maintain(request: MaintainRequest, context: JobContext, ti
     for (const note of sight.notes) context.logger.warn({ cluster: cluster.name }, note);
     if (foreseen.action === undefined) {
       // Nobody is kept out for nothing. The other verdicts are those of a round without actions.
-      return { cluster: cluster.name, outcome: foreseen.complete ? 'nothing' : 'refused', actions: [], plan: foreseen, failure: undefined };
+      const outcome = foreseen.complete ? 'nothing' : 'refused';
+      return { cluster: cluster.name, outcome, actions: [], plan: foreseen, last: lastOf(scene.record.current()), failure: undefined };
     }
-    return withLock(scene, { state: sight.state, leaseSeconds }, request, context, async () =>
+    const result = await withLock(scene, { state: sight.state, leaseSeconds }, request, context, async () =>
       runRound({
         cluster: cluster.name,
         wish,
@@ -69,6 +71,7 @@ export async function maintain(request: MaintainRequest, context: JobContext, ti
         },
       }),
     );
+    return { ...result, last: lastOf(scene.record.current()) };
   });
 }
 

@@ -54,6 +54,8 @@ export interface ActionResult {
   readonly message: string;
 }
 
+export type LastDone = Readonly<Partial<Record<'compact' | 'defrag' | 'disarm', number>>>;
+
 export interface RoundResult {
   readonly cluster: string;
   /** `done`: everything that was wanted. `nothing`: no action was due. `refused`: stopped by a rule. `failed`: a surprise ended the round. */
@@ -61,6 +63,8 @@ export interface RoundResult {
   readonly actions: readonly ActionResult[];
   /** The last plan that was made. */
   readonly plan: Plan;
+  /** When each was last done to the cluster, by this process or another of ours, ms since 1970, as the record has it. */
+  readonly last?: LastDone;
   /** Set when `failed`. */
   readonly failure: { readonly code: string; readonly message: string; readonly hint: string | undefined } | undefined;
 }

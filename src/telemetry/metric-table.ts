@@ -223,7 +223,7 @@ export const METRICS = {
   },
   etcd_warden_maintenance_last_timestamp_seconds: {
     type: 'gauge',
-    help: 'When a step of this kind was last carried out by this daemon.',
+    help: 'When a step of this kind was last carried out: compact, defrag and disarm by any daemon or verb that keeps the same record, the others by this daemon.',
     labels: ['cluster', 'action'],
     values: 'action: as above',
   },

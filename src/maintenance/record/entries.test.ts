@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { decodeRecord, encodeRecord, LONGEST_RECORD } from './codec.ts';
-import { merged, NO_ENTRIES, pastOf, without, withChange, type Change, type Entries } from './entries.ts';
+import { lastOf, merged, NO_ENTRIES, pastOf, without, withChange, type Change, type Entries } from './entries.ts';
 
 const T = Date.UTC(2026, 10, 22);
 const defrag = (atMs: number) => ({ atMs, tookMs: 1500, beforeBytes: 3e8, afterBytes: 1e8, inUseBytes: 9e7 });
@@ -51,6 +51,12 @@ describe('what is remembered of maintenance', () => {
       }),
       { seed: 5, numRuns: 100 },
     );
+  });
+
+  test('when each kind of step was last done is told, of defragmentations that of any member', () => {
+    const more = entriesOf([{ kind: 'defragmented', member: 'beef', defrag: defrag(T - 9) }]);
+    expect(lastOf(merged(everything, more))).toEqual({ compact: T, defrag: T + 1, disarm: T + 2 });
+    expect(lastOf(NO_ENTRIES)).toEqual({});
   });
 
   test('surprises in a row are counted, and a round that comes to its end closes the row', () => {

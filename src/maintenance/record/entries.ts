@@ -3,6 +3,7 @@
  * every entry has its time and the newest wins by itself: merging is commutative and may be repeated. Pure.
  */
 import type { Past, PastDefrag } from '../planner/types.ts';
+import type { LastDone } from '../types.ts';
 
 export interface Entries {
   readonly compaction: { readonly atMs: number; readonly revision: bigint } | undefined;
@@ -79,6 +80,16 @@ export function without(entries: Entries, lastMs: number): Entries {
 
 export function pastOf({ compaction, defrags, disarmedMs, failure }: Entries): Past {
   return { compaction, defrags, disarmedMs, failure: failure !== undefined && failure.count > 0 ? failure : undefined };
+}
+
+/** When each was last done, to any member. */
+export function lastOf({ compaction, defrags, disarmedMs }: Pick<Past, 'compaction' | 'defrags' | 'disarmedMs'>): LastDone {
+  const times = Object.values(defrags).map(({ atMs }) => atMs);
+  return {
+    ...(compaction === undefined ? {} : { compact: compaction.atMs }),
+    ...(times.length === 0 ? {} : { defrag: Math.max(...times) }),
+    ...(disarmedMs === undefined ? {} : { disarm: disarmedMs }),
+  };
 }
 
 function newer<Entry extends { readonly atMs: number }>(a: Entry | undefined, b: Entry | undefined): Entry | undefined {
