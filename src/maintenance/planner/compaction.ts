@@ -125,5 +125,5 @@ function leftToOthers({ policy, state }: View): Check | undefined {
 }
 
 function keepText(keep: Keep): string {
-  return 'revisions' in keep ? `the newest ${keep.revisions} revisions` : timeText(keep.ms);
+  return 'revisions' in keep ? `the newest ${keep.revisions === 1 ? 'revision' : `${keep.revisions} revisions`}` : timeText(keep.ms);
 }

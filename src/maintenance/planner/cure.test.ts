@@ -237,7 +237,7 @@ describe('the cure with a member down', () => {
       expect(made.refusals[0]).toMatchObject({
         rule: 'member-down',
         member: 'm3',
-        hint: expect.stringMatching(/member replace.*defrag --all --yes --degraded/),
+        hint: expect.stringMatching(/member remove.*defrag --all --yes --degraded/),
       });
     }
   });

@@ -57,7 +57,7 @@ function aboveThreshold({ members, policy }: View): readonly Check[] {
       `${member.name} has ${sizeText(member.dbSize)}, not below ${shareText(policy.quotaShare)} of its quota of ${sizeText(member.quota.bytes!)} (${member.quota.source}); ${sizeText(member.dbSizeInUse)} are in use`,
       {
         member: member.name,
-        hint: 'delete what is not needed and defragment again, keep less history, or start the members with a larger --quota-backend-bytes',
+        hint: 'delete what is not needed and defragment again, keep less history (`--emergency-keep-revisions`), or start the members with a larger --quota-backend-bytes',
       },
     ),
   );

@@ -106,7 +106,7 @@ function down(purpose: Purpose, { down: silent, noSpace, degraded }: View): read
     }
     return refused('member-down', message, {
       member: member.name,
-      hint: noSpace.length > 0 ? waysOut(member.name) : 'start it, or replace it',
+      hint: noSpace.length > 0 ? waysOut(member) : 'start it, or replace it',
     });
   });
 }
@@ -117,9 +117,9 @@ function mayBeFrozen({ silent, gauges }: MemberState): boolean {
 }
 
 /** H26: what a person may do that no program may decide. */
-function waysOut(name: string): string {
+function waysOut({ id }: MemberState): string {
   return (
-    `start it again; or take one of the two ways out: replace it (\`etcd-warden member replace ${name}\`, or \`etcdctl member remove\`), after which the cure goes on; ` +
+    `start it again; or take one of the two ways out: replace it (\`etcdctl member remove ${id}\`, then add a new one), after which the cure goes on; ` +
     'or defragment the others although a frozen one then takes the majority away: `etcd-warden defrag --all --yes --degraded`'
   );
 }
