@@ -141,6 +141,15 @@ describe('before anything is done', () => {
     expect(await text({ plan: planOf([]) }, WISH)).not.toContain(told);
   });
 
+  test('an alarm that was just disarmed is not said to be left alone', async () => {
+    const disarmed = planOf([], {
+      refusals: [{ rule: 'not-armed', member: undefined, message: 'no NOSPACE alarm is armed', hint: undefined }],
+    });
+    const text = async (round: RoundResult): Promise<string> => ((await ran({ round, options: { yes: true } })).answer as Answer).text;
+    expect(await text({ ...roundOf('done'), plan: disarmed })).not.toContain('left alone');
+    expect(await text({ ...roundOf('nothing'), plan: disarmed })).toContain('left alone (not-armed)');
+  });
+
   test('nothing to do is 0 and asks nobody; a refusal is 14, a lock elsewhere 11, each with its hint', async () => {
     const nothing = await ran({ plan: planOf([]) });
     expect(nothing.answer).toMatchObject({ exitCode: 0, json: { outcome: 'nothing', actions: [] } });
@@ -204,7 +213,7 @@ describe('--dry-run', () => {
       '   2  await-compaction  m2, m3                     a compaction has not finished there',
       '   3  defrag            m2         ~1.6s  600 MiB  67 % of it is free',
       '   4  move-leader       m1 -> m2                   m1 is next',
-      '   5  disarm            m1, 99                     every member is below 80 % (of members that are gone)',
+      '   5  disarm            m1, 99                     every member is below 80 %',
       'note: how long m2 will be frozen is a guess at 191 MiB/s: no defragmentation was seen there before',
       'note: what only the metrics of m2 tell could not be checked: connection refused',
       'note: a note',

@@ -111,7 +111,12 @@ describe('who may act', () => {
     'not when no lock can be had for another reason: %s',
     async (code) => {
       const ownership = open(setting({ outcome: 'unavailable', reason: 'so it is', code }));
-      await expect(ownership.take(signal)).rejects.toMatchObject({ code, message: expect.stringContaining('so it is') as string });
+      await expect(ownership.take(signal)).rejects.toMatchObject({
+        code,
+        message: expect.stringContaining('so it is') as string,
+        // To go on without a lock is no way out for whom etcd then refuses everything else.
+        hint: expect.stringContaining(code === 'permission-denied' ? 'root role' : '--no-coordinate') as string,
+      });
     },
   );
 

@@ -60,7 +60,11 @@ export function openOwnership(options: OwnershipOptions): Ownership {
       case 'unavailable':
         if (result.code !== 'no-space') {
           throw new WardenError(result.code, `the lock of this cluster cannot be had: ${result.reason}`, {
-            hint: 'nothing is compacted or defragmented without it; `--no-coordinate` does without, when no other process works on this cluster',
+            hint:
+              // Without the lock the next call would be refused just the same, in the middle of a round.
+              result.code === 'permission-denied'
+                ? 'use a user with the root role: compaction and defragmentation need it as well'
+                : 'nothing is compacted or defragmented without it; `--no-coordinate` does without, when no other process works on this cluster',
           });
         }
         await goOnWithout(coordination, signal);

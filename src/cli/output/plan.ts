@@ -41,7 +41,6 @@ function whyOf(action: Action): string {
     case 'await-compaction':
       return 'a compaction has not finished there';
     case 'disarm':
-      return action.orphans ? `${action.why} (of members that are gone)` : action.why;
     case 'move-leader':
     case 'defrag':
       return action.why;

@@ -48,7 +48,8 @@ export function roundText(result: RoundResult, width: number): string {
     ...(outcome === 'failed'
       ? []
       : refusalLines(
-          plan.refusals.filter(({ rule }) => rule !== 'done'),
+          // An alarm that is gone because it was just disarmed is not left alone.
+          plan.refusals.filter(({ rule }) => rule !== 'done' && !(outcome === 'done' && rule === 'not-armed')),
           WORDS[outcome],
           width,
         )),
