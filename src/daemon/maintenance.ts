@@ -68,6 +68,7 @@ const PASSING: ReadonlySet<Rule> = new Set<Rule>([
   'lock-elsewhere',
   'own-read',
   'foreign-snapshot',
+  'foreign-hash',
   'defrag-inflight',
   'compacting',
   'no-quorum',

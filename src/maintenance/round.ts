@@ -38,6 +38,7 @@ const PASSING: ReadonlySet<Rule> = new Set([
   'member-lagging',
   'raft-snapshot',
   'foreign-snapshot',
+  'foreign-hash',
   'defrag-inflight',
   'compacting',
 ]);

@@ -84,6 +84,7 @@ const ALWAYS: Record<string, Law> = {
 const FREEZING: Record<string, Law> = {
   'H13: never a learner': (scene) => targetOf(scene).voter,
   'H5: never during a foreign snapshot stream': ({ state }) => !state.members.some(({ gauges }) => (gauges?.snapshotStreams ?? 0) > 0),
+  'H24: never beside a HashKV of somebody else': ({ state }) => !state.members.some(({ gauges }) => (gauges?.hashCalls ?? 0) > 0),
   'H25: without lock and election only where the metrics tell of no stream': (scene) => {
     const { state } = scene;
     if (!isArmed(state) || state.lock.state !== 'without' || state.lock.elected || isConfirmed(scene)) return true;

@@ -27,6 +27,7 @@ const gauges = fc.oneof(
     weight: 9,
     arbitrary: fc.record({
       snapshotStreams: mostly<number | undefined>(0, 1, undefined),
+      hashCalls: fc.oneof({ weight: 60, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constantFrom(1, undefined) }),
       defragInflight: mostly<boolean | undefined>(false, true, undefined),
       raftSnapshotInflight: mostly<boolean | undefined>(false, true, undefined),
       startedMs: mostly<number | undefined>(NOW_MS - 24 * HOUR_MS, NOW_MS - MINUTE_MS, undefined, NOW_MS + HOUR_MS),

@@ -26,7 +26,7 @@ export function memberState(name: string, changes: Partial<MemberState> = {}): M
     raftTerm: 5n,
     revision: 5000n,
     readMs: 3,
-    gauges: { snapshotStreams: 0, defragInflight: false, raftSnapshotInflight: false, startedMs: NOW_MS - 86_400_000 },
+    gauges: { snapshotStreams: 0, hashCalls: 0, defragInflight: false, raftSnapshotInflight: false, startedMs: NOW_MS - 86_400_000 },
     gaugesError: undefined,
     compacting: false,
     rate: { bytesPerSecond: 200e6, learned: true },

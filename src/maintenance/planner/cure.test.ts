@@ -279,7 +279,7 @@ describe('the cure with a member down', () => {
       const state = compacted(full);
       return { ...state, members: state.members.map((member) => (member.reachable ? member : { ...member, silent: true, gauges })) };
     };
-    const known = { snapshotStreams: 0, defragInflight: false, raftSnapshotInflight: false, startedMs: NOW_MS - HOUR_MS };
+    const known = { snapshotStreams: 0, hashCalls: 0, defragInflight: false, raftSnapshotInflight: false, startedMs: NOW_MS - HOUR_MS };
     const made = plan(silent(undefined), POLICY, DEGRADED);
     expect(made.action).toBeUndefined();
     expect(made.refusals[0]).toMatchObject({

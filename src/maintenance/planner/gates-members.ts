@@ -24,7 +24,17 @@ export function maintenanceReads(purpose: Purpose, view: View): readonly Check[]
     pass: 'nobody streams a snapshot',
     hint: 'wait for its end, or find out who it is: a stream that nobody reads keeps its member from giving anything back',
   });
-  return [...inflight, ...(purpose === 'compaction' ? streams.map(warnedInstead) : streams.map((check) => seenWithoutLock(check, view)))];
+  const hashes = fromGauges(view, {
+    rule: 'foreign-hash',
+    known: ({ hashCalls }) => hashCalls !== undefined,
+    hit: ({ hashCalls }) => (hashCalls ?? 0) > 0,
+    refusal: (names) =>
+      `somebody asks ${names} for the hash of its data, and it applies nothing meanwhile: that is one member away already`,
+    pass: 'no member is asked for its hash',
+    hint: 'it is over soon; when it is always so, find out who asks so often',
+  });
+  if (purpose === 'compaction') return [...inflight, ...[...streams, ...hashes].map(warnedInstead)];
+  return [...inflight, ...streams.map((check) => seenWithoutLock(check, view)), ...hashes];
 }
 
 /**

@@ -19,7 +19,13 @@ import { NOW_MS } from '../../../test/support/plans.ts';
 import { plan } from './plan.ts';
 import type { ClusterState, MemberGauges, MemberState, Wish } from './types.ts';
 
-const GAUGES: MemberGauges = { snapshotStreams: 0, defragInflight: false, raftSnapshotInflight: false, startedMs: NOW_MS - HOUR_MS };
+const GAUGES: MemberGauges = {
+  snapshotStreams: 0,
+  hashCalls: 0,
+  defragInflight: false,
+  raftSnapshotInflight: false,
+  startedMs: NOW_MS - HOUR_MS,
+};
 /** Everything that anybody can wish for. */
 const WISHES: readonly Wish[] = [
   ROUTINE,
@@ -39,7 +45,7 @@ describe('gates of the cluster', () => {
     const made = plan(clusterOf(3), POLICY, ROUTINE);
     expect(inShort(made)).toBe('defrag 2a');
     const rules =
-      'corrupt-alarm members-disagree lock-elsewhere backing-off own-read defrag-inflight foreign-snapshot no-quorum leader-unclear member-down member-slow member-lagging learner-catching-up raft-snapshot quorum-at-risk version-unchecked restarted-lately compacting'.split(
+      'corrupt-alarm members-disagree lock-elsewhere backing-off own-read defrag-inflight foreign-snapshot foreign-hash no-quorum leader-unclear member-down member-slow member-lagging learner-catching-up raft-snapshot quorum-at-risk version-unchecked restarted-lately compacting'.split(
         ' ',
       );
     expect(made.gates.filter(({ verdict }) => verdict === 'passed').map(({ rule }) => rule)).toEqual(rules);
@@ -47,10 +53,10 @@ describe('gates of the cluster', () => {
 
   test('stand in the same order whatever their verdict', () => {
     const dark = second({ reachable: false, readMs: undefined, error: 'refused' }, { ownReads: ['snapshot of m1'] });
-    expect([...new Set(plan(dark, POLICY, ROUTINE).gates.map(({ rule }) => rule))].slice(0, 18)).toEqual(
+    expect([...new Set(plan(dark, POLICY, ROUTINE).gates.map(({ rule }) => rule))].slice(0, 19)).toEqual(
       plan(clusterOf(3), POLICY, ROUTINE)
         .gates.map(({ rule }) => rule)
-        .slice(0, 18),
+        .slice(0, 19),
     );
   });
 
@@ -134,10 +140,21 @@ describe('gates of the cluster', () => {
     expect(verdictOf(compaction, 'foreign-snapshot')).toBe('warned');
   });
 
+  test('H24, H27: a foreign HashKV of any member stops defragmentation, and is only told before a compaction', () => {
+    const state = second({ gauges: { ...GAUGES, hashCalls: 1 } });
+    for (const wish of [ROUTINE, defragWish({ yes: true })]) {
+      const made = plan(state, POLICY, wish);
+      expect(made.action).toBeUndefined();
+      expect(rulesOf(made)).toEqual(['foreign-hash']);
+    }
+    expect(verdictOf(plan(state, POLICY, compactWish({ revisions: 10 })), 'foreign-hash')).toBe('warned');
+  });
+
   test('H5: what closed metrics cannot tell is shown as unchecked, with the reason', () => {
     const made = plan(second({ gauges: undefined, gaugesError: 'connection refused' }), POLICY, ROUTINE);
     expect(inShort(made)).toBe('defrag 2a');
-    for (const rule of ['foreign-snapshot', 'defrag-inflight', 'raft-snapshot'] as const) expect(verdictOf(made, rule)).toBe('unchecked');
+    for (const rule of ['foreign-snapshot', 'foreign-hash', 'defrag-inflight', 'raft-snapshot'] as const)
+      expect(verdictOf(made, rule)).toBe('unchecked');
     expect(made.gates.find(({ rule }) => rule === 'foreign-snapshot')?.message).toBe('could not be checked on m2: connection refused');
     const old = plan(second({ gauges: { ...GAUGES, defragInflight: undefined } }), POLICY, ROUTINE);
     expect(old.gates.find(({ rule }) => rule === 'defrag-inflight')).toMatchObject({

@@ -18,7 +18,7 @@ import { RULES, type ClusterState, type MemberState, type Past, type Policy, typ
 
 type Case = readonly [state: ClusterState, wish?: Wish, policy?: Policy];
 
-const GAUGES = { snapshotStreams: 0, defragInflight: false, raftSnapshotInflight: false, startedMs: NOW_MS - HOUR_MS };
+const GAUGES = { snapshotStreams: 0, hashCalls: 0, defragInflight: false, raftSnapshotInflight: false, startedMs: NOW_MS - HOUR_MS };
 
 function all(changes: Partial<MemberState>, more: Partial<ClusterState> = {}): ClusterState {
   return clusterOf(3, { ...more, each: () => changes });
@@ -41,6 +41,7 @@ const CASES: Readonly<Record<Rule, Case>> = {
   'lock-elsewhere': [clusterOf(3, { lock: { state: 'elsewhere', detail: undefined, elected: false } })],
   'own-read': [clusterOf(3, { ownReads: ['HashKV of m1'] })],
   'foreign-snapshot': [last({ gauges: { ...GAUGES, snapshotStreams: 2 } })],
+  'foreign-hash': [last({ gauges: { ...GAUGES, hashCalls: 1 } })],
   'defrag-inflight': [last({ gauges: { ...GAUGES, defragInflight: true } })],
   'no-quorum': [all({ leader: '' })],
   'leader-unclear': [last({ leader: '3a' })],

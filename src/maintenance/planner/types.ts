@@ -15,6 +15,8 @@ export interface Quota {
 export interface MemberGauges {
   /** Calls of Snapshot that it is answering, whoever asked; where calls are not counted, read transactions beyond the one that every etcd keeps open. */
   readonly snapshotStreams: number | undefined;
+  /** Calls of HashKV and Hash that it is answering, whoever asked: it applies nothing meanwhile. */
+  readonly hashCalls: number | undefined;
   readonly defragInflight: boolean | undefined;
   /** A database is being sent to, or applied from, another member. */
   readonly raftSnapshotInflight: boolean | undefined;
@@ -200,6 +202,7 @@ export const RULES = {
   'lock-elsewhere': 'another process holds the lock, or is elected while no lock can be had (H25)',
   'own-read': 'a snapshot or a HashKV of ours runs (H5, H24)',
   'foreign-snapshot': 'somebody streams a snapshot from a member (H5)',
+  'foreign-hash': 'somebody asks a member for its hash (H24, H27)',
   'defrag-inflight': 'a member is being defragmented already (H2, H4)',
   'no-quorum': 'there is no leader (H4)',
   'leader-unclear': 'members name different leaders or terms (H4)',

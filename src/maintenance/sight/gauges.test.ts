@@ -7,6 +7,7 @@ const QUIET: MetricsReading = {
   quotaBytes: 0,
   openReads: 1,
   snapshotCalls: 0,
+  hashCalls: 0,
   defragmentCalls: 0,
   defragInflight: 0,
   snapshotsApplied: 0,
@@ -58,6 +59,12 @@ test('H2: a defragmentation shows in the gauge, and in a call that waits for its
   expect(inflight({ defragmentCalls: 1 })).toBe(true);
   expect(inflight({ defragInflight: undefined, defragmentCalls: 0 })).toBe(false);
   expect(inflight({ defragInflight: undefined, defragmentCalls: undefined })).toBeUndefined();
+});
+
+test('H24: a member that is asked for its hash shows, and where calls are not counted nobody knows', () => {
+  expect(gaugesOf([QUIET]).hashCalls).toBe(0);
+  expect(gaugesOf([QUIET, { ...QUIET, hashCalls: 2 }]).hashCalls).toBe(2);
+  expect(gaugesOf([{ ...QUIET, hashCalls: undefined }]).hashCalls).toBeUndefined();
 });
 
 test('H9: a database that is sent, received or applied shows, and one that never was is none', () => {

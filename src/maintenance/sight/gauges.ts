@@ -11,9 +11,10 @@ const OWN_READS = 1;
 export function gaugesOf(readings: readonly MetricsReading[]): MemberGauges {
   const last = readings.at(-1);
   if (last === undefined) throw new RangeError('no reading');
-  const { defragInflight, defragmentCalls, snapshotsApplied, snapshotsSent, snapshotsReceived, startedSeconds } = last;
+  const { hashCalls, defragInflight, defragmentCalls, snapshotsApplied, snapshotsSent, snapshotsReceived, startedSeconds } = last;
   return {
     snapshotStreams: streamsOf(readings),
+    hashCalls,
     // A call that waits for another to end, or for its turn, shows in the count of calls alone.
     defragInflight: any(defragInflight, defragmentCalls),
     raftSnapshotInflight: any(snapshotsApplied, snapshotsSent, snapshotsReceived),

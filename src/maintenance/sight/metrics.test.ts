@@ -23,6 +23,10 @@ grpc_server_started_total{grpc_method="Snapshot",grpc_service="etcdserverpb.Main
 grpc_server_handled_total{grpc_code="OK",grpc_method="Snapshot",grpc_service="etcdserverpb.Maintenance",grpc_type="server_stream"} 3
 grpc_server_handled_total{grpc_code="Canceled",grpc_method="Snapshot",grpc_service="etcdserverpb.Maintenance",grpc_type="server_stream"} 1
 grpc_server_started_total{grpc_method="Defragment",grpc_service="etcdserverpb.Maintenance",grpc_type="unary"} 1
+grpc_server_started_total{grpc_method="Hash",grpc_service="etcdserverpb.Maintenance",grpc_type="unary"} 4
+grpc_server_started_total{grpc_method="HashKV",grpc_service="etcdserverpb.Maintenance",grpc_type="unary"} 7
+grpc_server_handled_total{grpc_code="OK",grpc_method="HashKV",grpc_service="etcdserverpb.Maintenance",grpc_type="unary"} 6
+grpc_server_handled_total{grpc_code="OK",grpc_method="Hash",grpc_service="etcdserverpb.Maintenance",grpc_type="unary"} 3
 process_start_time_seconds 1.79538706871e+09
 `;
 const READING = {
@@ -30,6 +34,7 @@ const READING = {
   quotaBytes: 2 * 1024 ** 3,
   openReads: 2,
   snapshotCalls: 1,
+  hashCalls: 2,
   defragmentCalls: 1,
   defragInflight: 0,
   snapshotsApplied: 0,

@@ -13,6 +13,8 @@ export interface MetricsReading {
   readonly openReads: number | undefined;
   /** Calls of Snapshot that the member is answering. */
   readonly snapshotCalls: number | undefined;
+  /** Calls of HashKV and Hash that the member is answering. */
+  readonly hashCalls: number | undefined;
   /** Calls of Defragment that the member is answering, those among them that wait for another to end. */
   readonly defragmentCalls: number | undefined;
   readonly defragInflight: number | undefined;
@@ -32,6 +34,8 @@ const MAX_LINE = 64 * 1024;
 
 const SNAPSHOT = 'grpc_method="Snapshot"';
 const DEFRAGMENT = 'grpc_method="Defragment"';
+/** Both scan the whole database. */
+const HASH = /grpc_method="Hash(KV)?"/;
 const STARTED = 'grpc_server_started_total';
 const HANDLED = 'grpc_server_handled_total';
 
@@ -102,6 +106,7 @@ export function metricsParser(): MetricsParser {
         quotaBytes,
         openReads,
         snapshotCalls: running(SNAPSHOT),
+        hashCalls: running('hash'),
         defragmentCalls: running(DEFRAGMENT),
         defragInflight: sums.get('defragInflight'),
         snapshotsApplied: sums.get('snapshotsApplied'),
@@ -121,5 +126,5 @@ function callsOf(name: string, text: string): string | undefined {
   if (name !== STARTED && name !== HANDLED) return undefined;
   if (text.includes(SNAPSHOT)) return `${name} ${SNAPSHOT}`;
   if (text.includes(DEFRAGMENT)) return `${name} ${DEFRAGMENT}`;
-  return undefined;
+  return HASH.test(text) ? `${name} hash` : undefined;
 }
