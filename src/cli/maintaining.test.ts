@@ -143,7 +143,7 @@ describe('before anything is done', () => {
 
   test('an alarm that was just disarmed is not said to be left alone', async () => {
     const disarmed = planOf([], {
-      refusals: [{ rule: 'not-armed', member: undefined, message: 'no NOSPACE alarm is armed', hint: undefined }],
+      refusals: [{ rule: 'not-armed', member: undefined, message: 'no NOSPACE alarm is armed' }],
     });
     const text = async (round: RoundResult): Promise<string> => ((await ran({ round, options: { yes: true } })).answer as Answer).text;
     expect(await text({ ...roundOf('done'), plan: disarmed })).not.toContain('left alone');
