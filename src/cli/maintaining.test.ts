@@ -201,7 +201,7 @@ describe('--dry-run', () => {
     const members = sight.state.members.map((member) => (member.name === 'm2' ? blind : member));
     const { answer, maintained, asked } = await ran({
       plan,
-      sight: { notes: ['a note'], state: { ...sight.state, members } },
+      sight: { notes: ['a note', 'the metrics of m2 cannot be read: connection refused'], state: { ...sight.state, members } },
       options: { dryRun: true },
       says: true,
     });

@@ -150,14 +150,19 @@ function remarksOf({ state, notes }: Sight, plan: Plan): string[] {
   const blind = state.members.filter(
     ({ gauges, gaugesError, reachable }) => reachable && gauges === undefined && gaugesError !== undefined,
   );
+  const errors = [...new Set(blind.flatMap(({ gaugesError }) => gaugesError ?? []))];
   return [
     ...(guessed.length === 0
       ? []
       : [
           `how long ${listed(guessed)} will be frozen is a guess at ${formatBytes(guessed[0]!.rate.bytesPerSecond)}/s: no defragmentation was seen there before`,
         ]),
-    ...blind.map(({ name, gaugesError }) => `what only the metrics of ${name} tell could not be checked: ${gaugesError}`),
-    ...notes,
+    ...errors.map((error) => {
+      const those = blind.filter(({ gaugesError }) => gaugesError === error);
+      return `what only the metrics of ${listed(those)} tell could not be checked: ${error}`;
+    }),
+    // Whoever looked has told that they cannot be read.
+    ...notes.filter((note) => !errors.some((error) => note.includes(error))),
   ];
 }
 
