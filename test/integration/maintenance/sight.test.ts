@@ -126,6 +126,22 @@ describe.each(ETCD_MINORS)('one member of etcd %s', (minor) => {
     await until(async () => (await only(cluster)).gauges?.snapshotStreams === 0, 'the stream goes on');
   });
 
+  test('H24: a member that somebody asks for its hash shows, and no longer when nobody does', async () => {
+    const asking = { on: true };
+    const { rpc } = cluster.members[0]!;
+    // Some are always under way: each scans the whole database, one after the other.
+    const askers = Array.from({ length: 6 }, async () => {
+      while (asking.on) await rpc.call('etcdserverpb.Maintenance/HashKV', encode(), { timeoutMs: 30_000 });
+    });
+    try {
+      await until(async () => ((await only(cluster)).gauges?.hashCalls ?? 0) > 0, 'nobody sees who asks for hashes');
+    } finally {
+      asking.on = false;
+    }
+    await Promise.all(askers);
+    await until(async () => (await only(cluster)).gauges?.hashCalls === 0, 'somebody asks for hashes still');
+  });
+
   test('H5: clients that read ten thousand keys at once, and write, do not look like a snapshot', async () => {
     const load = { on: true };
     const { rpc } = cluster.members[0]!;
