@@ -85,6 +85,11 @@ describe('the address of the metrics', () => {
   test.each(['{host}:2381', 'file:///{host}', 'not an address'])('is refused when it is none: %s', (template) => {
     expect(() => metricsUrl('http://a:1', template)).toThrow(expect.objectContaining({ code: 'config-invalid' }));
   });
+
+  test('a password in the template is refused and never repeated: addresses of metrics stand in logs', () => {
+    const tried = (): URL => metricsUrl('http://a:1', 'http://me:hunter2@{host}:2381/metrics');
+    expect(tried).toThrow(expect.objectContaining({ code: 'config-invalid', message: expect.not.stringContaining('hunter2') as string }));
+  });
 });
 
 describe('asking a member for its metrics', () => {

@@ -56,6 +56,11 @@ export function metricsUrl(endpoint: string, template: string | undefined): URL 
   if (template === undefined) return new URL(`${url}/metrics`);
   const text = template.replaceAll('{host}', isIPv6(host) ? `[${host}]` : host);
   const parsed = URL.canParse(text) ? new URL(text) : undefined;
+  // It stands in errors, notes and logs.
+  if (parsed !== undefined && (parsed.username !== '' || parsed.password !== ''))
+    throw new WardenError('config-invalid', `maintenance.metricsUrl has a user or a password in it, for ${parsed.host}`, {
+      hint: "etcd's metrics need none; where only some may read them, use a client certificate (`maintenance.metricsCertFile`)",
+    });
   if (parsed?.protocol === 'http:' || parsed?.protocol === 'https:') return parsed;
   throw new WardenError('config-invalid', `maintenance.metricsUrl makes ${JSON.stringify(text)}, which is no http or https address`, {
     hint: "for example 'http://{host}:2381/metrics'",
