@@ -129,7 +129,7 @@ async function withScene<T>(request: MaintainRequest, context: JobContext, work:
     const look = async (inner: AbortSignal): Promise<Sight> => {
       const sight = await eyes.look(inner);
       const marks = marksOf(sight.state.clusterId, told.marks, samples);
-      return { ...sight, state: { ...sight.state, marks } };
+      return { notes: [...sight.notes, ...told.notes], state: { ...sight.state, marks } };
     };
     try {
       return await work({

@@ -19,11 +19,13 @@ export interface Told {
   /** With the id of the cluster. */
   readonly marks: readonly (RevisionMark & { readonly clusterId: string })[];
   readonly disagreement: ClusterState['disagreement'];
+  /** What could not be learned, for `status`, plans and the log. */
+  readonly notes: readonly string[];
 }
 
 /** Never a reason not to work. @throws only when the caller gave up */
 export async function toldByStores(cluster: ClusterConfig, context: JobContext): Promise<Told> {
-  const nothing: Told = { marks: [], disagreement: undefined };
+  const nothing: Told = { marks: [], disagreement: undefined, notes: [] };
   if (cluster.backup.stores.length === 0) return nothing;
   const stop = new AbortController();
   const signal = AbortSignal.any([context.signal, stop.signal]);
@@ -39,8 +41,8 @@ export async function toldByStores(cluster: ClusterConfig, context: JobContext):
     return await Promise.race([read, inTime]);
   } catch (error) {
     context.signal.throwIfAborted();
-    context.logger.warn({ cluster: cluster.name, err: asError(error) }, 'what the backups tell of this cluster is left out of account');
-    return nothing;
+    const note = `whether a proof has found members with different data is not known, nor which revision was when: ${asError(error).message}`;
+    return { ...nothing, notes: [note] };
   } finally {
     stop.abort();
   }
@@ -57,6 +59,7 @@ function told(catalog: Catalog): Told {
         marks.map(({ time, revision }) => ({ clusterId, timeMs: Date.parse(time), revision: BigInt(revision) })),
       ),
     disagreement: disagreement === undefined ? undefined : { members: disagreement.members, reason: disagreement.reason },
+    notes: [],
   };
 }
 
