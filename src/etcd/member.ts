@@ -112,15 +112,23 @@ export class MemberClient {
    * sent again: not after a lost answer, which leaves open whether the member is still frozen, and not after a refused token either, which is why a new one is
    * taken first.
    * @param options.signal ends the waiting, not the defragmentation
-   * @throws WardenError `learner`, `permission-denied` (without the root role), `unreachable` when the connection broke (then it may go on), `interrupted`
+   * @param options.memberId who must be at the other end of this very connection; behind a load balancer it may be another one than a moment ago
+   * @throws WardenError `learner`, `permission-denied` (without the root role), `unreachable` when the connection broke (then it may go on), `interrupted`,
+   *   `refused` when somebody else is there: then nothing was asked
    */
-  async defragment(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
-    const { signal } = options;
+  async defragment(options: { readonly signal?: AbortSignal | undefined; readonly memberId?: bigint } = {}): Promise<void> {
+    const { signal, memberId } = options;
     const before = await this.#token(signal, false);
     const token = before === undefined ? undefined : await this.#credentials.renewedToken(before, signal);
     const channel = new Channel(this.#address, this.#credentials.tls, {});
+    const { dialTimeoutMs, requestTimeoutMs } = this.#access;
     try {
-      await channel.unary(DEFRAGMENT, {}, { token, signal, timeoutMs: undefined, dialTimeoutMs: this.#access.dialTimeoutMs });
+      if (memberId !== undefined) {
+        const { header } = await channel.unary(STATUS, {}, { token, signal, timeoutMs: requestTimeoutMs, dialTimeoutMs });
+        if (header?.memberId !== memberId)
+          throw new WardenError('refused', `${this.endpoint} leads to another member than ${hex(memberId)}: it was not asked`);
+      }
+      await channel.unary(DEFRAGMENT, {}, { token, signal, timeoutMs: undefined, dialTimeoutMs });
     } catch (error) {
       throw this.#explain(error, DEFRAGMENT.path, signal, undefined);
     } finally {

@@ -34,7 +34,7 @@ export async function defragment(action: Defrag, state: ClusterState, setting: S
   });
 }
 
-/** The very last look, on the channel that is about to be used: leadership may have moved onto this member since the plan was made. */
+/** The very last look: leadership may have moved onto this member since the plan was made. */
 async function whyNot(
   action: Defrag,
   member: MemberState,
@@ -67,7 +67,7 @@ async function freeze(
   const started = performance.now();
   // Ends the waiting of the call itself when nobody waits for it any more; the member takes no notice.
   const end = new AbortController();
-  const rpc = client.defragment({ signal: AbortSignal.any([signal, end.signal]) });
+  const rpc = client.defragment({ signal: AbortSignal.any([signal, end.signal]), memberId: BigInt(`0x${member.id}`) });
   const call = await watched(rpc, action, member, setting).finally(() => end.abort());
   const tookMs = Math.round(performance.now() - started);
   crashPoint('after-defrag');

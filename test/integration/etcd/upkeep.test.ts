@@ -50,6 +50,16 @@ describe.each(ETCD_MINORS)('etcd %s', (minor) => {
     expect(cluster.proxyOf(cluster.members[0]!).calls(DEFRAGMENT)).toBe(1);
   });
 
+  test('H4: a member that is not the one that was meant is not asked', async () => {
+    const { memberId } = await client.status();
+    const proxy = cluster.proxyOf(cluster.members[0]!);
+    const before = proxy.calls(DEFRAGMENT);
+    await expect(client.defragment({ memberId: memberId + 1n })).rejects.toMatchObject({ code: 'refused' });
+    expect(proxy.calls(DEFRAGMENT)).toBe(before);
+    await client.defragment({ memberId });
+    expect(proxy.calls(DEFRAGMENT)).toBe(before + 1);
+  });
+
   test('H3: a Defragment whose answer is lost is not sent again', async () => {
     const proxy = cluster.proxyOf(cluster.members[0]!);
     const before = proxy.calls(DEFRAGMENT);
