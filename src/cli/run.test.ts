@@ -241,6 +241,19 @@ describe('which configuration counts', () => {
     expect(said.join('\n')).toMatch(/--endpoints.*beside a configuration file/);
   });
 
+  test('beside a file the flags of maintenance count where it is done by hand, for the cluster that is meant; others never', async () => {
+    for (const verb of ['compact', 'defrag', 'disarm']) {
+      const flags = ['--no-coordinate', '--quota', '12 parsecs', '--config', two(), '--cluster', 'b'];
+      const { code, said } = await call([verb, ...flags]);
+      expect(code).toBe(2);
+      expect(said.join('\n')).toMatch(/--quota: expected a size/);
+      expect(said.join('\n')).not.toMatch(/beside a configuration file|coordinate/);
+      expect((await call([verb, '--user', 'x', '--config', two()])).said.join('\n')).toMatch(/--user.*beside a configuration file/);
+    }
+    const { said } = await call(['status', '--no-coordinate', '--config', two(), '--cluster', 'b']);
+    expect(said.join('\n')).toMatch(/no --coordinate beside a configuration file/);
+  });
+
   test('several clusters are a question, not a guess', async () => {
     for (const verb of ['backup', 'list', 'status', 'prune', 'accept-cluster']) {
       const { code, said } = await call([verb, '--config', two()]);

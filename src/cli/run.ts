@@ -167,7 +167,13 @@ async function runVerb(
   const json = options['json'] === true;
   const alone = verb.alone?.[args[0] ?? ''];
   if (alone !== undefined) return print(await alone(), output, json);
-  const loaded: LoadedConfig = loadConfig({ flags: configFlags(verb, options), env, apart: verb.name === 'copy', uses: USES[verb.needs] });
+  const loaded: LoadedConfig = loadConfig({
+    flags: configFlags(verb, options),
+    env,
+    apart: verb.name === 'copy',
+    byHand: verb.byHand === true,
+    uses: USES[verb.needs],
+  });
   for (const warning of loaded.warnings) output.err(`${output.style('yellow', 'warning:')} ${warning}`);
   if (verb.changes) keepWorkingWithoutReader();
   const logger = loggerFor(verb, loaded);

@@ -41,6 +41,8 @@ export interface Verb {
   readonly options?: readonly (readonly [flags: string, description: string])[];
   /** Flags of the configuration that `--help` shows; all the others work as well. */
   readonly shows?: readonly string[];
+  /** Flags of `maintenance` and --no-coordinate go over what a file says. */
+  readonly byHand?: boolean;
   /** Whose files and secrets are looked at. `daemon`: all; `cluster`: etcd and its backups; `etcd`: etcd alone, so that a store that is gone never stands in the way; `stores`: only backups; `none`: checks all, uses none. */
   readonly needs: 'daemon' | 'cluster' | 'etcd' | 'stores' | 'none';
   readonly hidden?: boolean;

@@ -3,7 +3,7 @@ import { DEFAULT_FILE, type ChosenFile } from './choose-file.ts';
 import type { FileAccess } from './files.ts';
 import { didYouMean } from './formats.ts';
 import { givenNames, type Environment, type Flags } from './given.ts';
-import { envName, envNameOfFlag } from './option.ts';
+import { envName, envNameOfFlag, flagName, type Option } from './option.ts';
 import { OPTIONS } from './options.ts';
 import type { ConfigProblem } from './problems.ts';
 import type { Entry } from './schema.ts';
@@ -14,6 +14,8 @@ import type { FileContent } from './yaml-file.ts';
 /** The part of loading that the checks use. */
 interface Loading {
   readonly flags: Flags;
+  /** Options whose flags count beside a file as well. */
+  readonly overFile: readonly Option[];
   readonly env: Environment;
   readonly files: FileAccess;
   readonly problems: ConfigProblem[];
@@ -53,7 +55,9 @@ export function checkWhole(
   ] as const) {
     if (meant) continue;
     const names = givenNames(OPTIONS[scope], env, flags);
+    const allowed = loading.overFile.map(flagName);
     for (const name of names.flags) {
+      if (allowed.includes(name)) continue;
       problems.push({
         path: `--${name}`,
         origin: { kind: 'flag', name },

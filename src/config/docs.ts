@@ -24,7 +24,8 @@ etcd-warden list --from s3://etcd-backups/production
 
 A value in the file goes before the default, a variable before the file, a flag before the variable. Variables and flags exist for the top level,
 and for the cluster and the store of a call without a file. Beside a file, the flags of clusters and stores are a usage error and their variables
-are ignored with a warning; \`--cluster NAME\` then chooses among its clusters.
+are ignored with a warning; \`--cluster NAME\` then chooses among its clusters. Only \`compact\`, \`defrag\` and \`disarm\` take the flags of
+\`maintenance\` and \`--no-coordinate\` beside a file too: they go over what it says of that cluster.
 
 Without a file the cluster is called \`--cluster\` (or \`ETCD_WARDEN_CLUSTER\`), else \`default\`, and the variables of etcdctl that are named below
 count as well, below ours. \`ETCDCTL_USER\` may be \`user:password\`. \`ETCDCTL_INSECURE_TRANSPORT=false\` makes addresses without a scheme https.

@@ -35,7 +35,7 @@ const CALL_FLAGS: readonly { name: string; argument: string; description: string
   { name: 'from', argument: 'store', description: 'the same as --to, except in copy: the store to copy from', repeatable: true },
 ];
 
-/** Every flag of one scope. Those of `cluster` and `store` count only without a configuration file. */
+/** Every flag of one scope. Those of `cluster` and `store` count only without a configuration file, but for those of maintenance by hand. */
 export function flagOptions(scope: FlagScope): readonly FlagOption[] {
   if (scope === 'call') {
     return CALL_FLAGS.map(({ name, argument, description, repeatable }) => ({

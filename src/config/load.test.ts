@@ -509,6 +509,19 @@ describe('--to and --from', () => {
     expect(config.stores[selected.from[0]!]).toMatchObject({ path: '/srv/elsewhere' });
   });
 
+  test('of maintenance by hand go over the file, for the cluster that is meant alone', () => {
+    const one = { coordinate: false, settle: '3s', config: FILE };
+    const [only] = Object.values(loadText(SIMPLE, { flags: one, byHand: true }).config.clusters);
+    expect(only).toMatchObject({ coordinate: false, maintenance: { settleMs: 3_000 } });
+    expect(failure(() => loadText(SIMPLE, { flags: one })).message).toContain('beside a configuration file');
+    const two = SIMPLE.replace('stores:', '  other: {endpoints: [http://10.0.0.9:2379]}\nstores:');
+    const { clusters } = loadText(two, { flags: { ...one, cluster: 'other' }, byHand: true }).config;
+    expect(Object.entries(clusters).map(([name, { coordinate }]) => [name, coordinate])).toEqual([
+      [only!.name, true],
+      ['other', false],
+    ]);
+  });
+
   test('know a word as a store with a file and as a folder without', () => {
     expect(problemsOf(SIMPLE, { flags: { config: FILE, to: 'ofsite' } })).toEqual([
       expect.objectContaining({ path: '--to', suggestion: 'did you mean offsite?' }),

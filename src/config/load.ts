@@ -13,7 +13,7 @@ import { setDefault, type BuildContext, type Entries } from './entries.ts';
 import { realFiles, type FileAccess } from './files.ts';
 import type { FormatContext } from './formats.ts';
 import { etcdctlForcesTls, etcdctlGiven, mergeGiven, type Environment, type Flags } from './given.ts';
-import { envNameOfFlag } from './option.ts';
+import { envNameOfFlag, type Option } from './option.ts';
 import { OPTIONS } from './options.ts';
 import { ConfigError, type ConfigProblem } from './problems.ts';
 import { resolveElement, type Entry, type Given, type GivenValue } from './schema.ts';
@@ -38,6 +38,8 @@ export interface LoadInput {
   readonly uid?: number;
   /** `--from` and `--to` are two things; only in `copy`. */
   readonly apart?: boolean;
+  /** What works on the quota by hand is told how on the command line, beside a file too; see {@link OVER_A_FILE}. */
+  readonly byHand?: boolean;
   /** All by default. A verb that only reads backups must work where the certificates of the cluster are gone: that is when it is needed. */
   readonly uses?: readonly Use[];
 }
@@ -58,9 +60,16 @@ export interface LoadedConfig {
   };
 }
 
+/**
+ * Options whose flags go over what a file says of the cluster that is meant: how a cluster is cured at night depends on the night, and the daemon reads
+ * the same file.
+ */
+const OVER_A_FILE: readonly Option[] = OPTIONS.cluster.filter(({ path }) => path.startsWith('maintenance.') || path === 'coordinate');
+
 /** Everything that the steps below share. */
 interface Loading {
   readonly flags: Flags;
+  readonly overFile: readonly Option[];
   readonly env: Environment;
   readonly cwd: string;
   readonly files: FileAccess;
@@ -75,6 +84,7 @@ interface Loading {
 export function loadConfig(input: LoadInput = {}): LoadedConfig {
   const loading: Loading = {
     flags: input.flags ?? {},
+    overFile: input.byHand === true ? OVER_A_FILE : [],
     env: input.env ?? process.env,
     cwd: input.cwd ?? process.cwd(),
     files: input.files ?? realFiles,
@@ -104,7 +114,7 @@ export function loadConfig(input: LoadInput = {}): LoadedConfig {
   const cluster = clusterName(loading);
   const names = from.length + to.length > 0 ? unique([...from, ...to]) : Object.keys(stores);
   const chosen = input.apart !== true && from.length > 0 ? { value: from, origin: wishes.from[0]!.origin } : undefined;
-  const clusters = loadClusters(loading, content, cluster?.name ?? 'default', chosen, names);
+  const clusters = loadClusters(loading, content, cluster?.name, chosen, names);
   warnOfTypos(loading);
   if (content === undefined) checkStoreFlags(loading, stores);
   else checkWhole(loading, content, file!, clusters, stores, cluster);
@@ -179,14 +189,16 @@ function chosenStore(loading: Loading, wish: Wish, stores: Record<string, StoreC
 function loadClusters(
   loading: Loading,
   content: FileContent | undefined,
-  single: string,
+  named: string | undefined,
   chosen: { value: readonly string[]; origin: Origin } | undefined,
   stores: readonly string[],
 ): Record<string, ClusterConfig> {
   const clusters: Record<string, ClusterConfig> = {};
-  for (const [name, element] of content?.clusters ?? [[single, filelessCluster(loading)]]) {
+  for (const [name, element] of content?.clusters ?? [[named ?? 'default', filelessCluster(loading)]]) {
     const given = new Map(element.given);
     if (chosen !== undefined) given.set('backup.stores', chosen);
+    const meant = content !== undefined && (name === named || content.clusters.size === 1);
+    if (meant) for (const [path, value] of mergeGiven(loading.overFile, { env: {}, flags: loading.flags })) given.set(path, value);
     const entries = resolve(loading, 'cluster', `clusters.${name}.`, given);
     // A store made up for the destination of `copy` is none that backups go to.
     const usual = chosen?.value ?? (content === undefined ? stores : [...content.stores.keys()]);
