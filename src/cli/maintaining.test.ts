@@ -20,7 +20,7 @@ interface Case {
   readonly round?: RoundResult | ((request: MaintainRequest, invocation: Invocation) => Promise<RoundResult>);
   readonly options?: Readonly<Record<string, unknown>>;
   /** What is answered; nobody sits there without. */
-  readonly says?: boolean;
+  readonly says?: boolean | WardenError;
   readonly json?: boolean;
   readonly signal?: AbortSignal;
 }
@@ -48,7 +48,7 @@ async function ran(given: Case, wish: HandWish = WISH): Promise<Ran> {
         ? undefined
         : (question) => {
             asked.push(question);
-            return Promise.resolve(given.says === true);
+            return given.says instanceof WardenError ? Promise.reject(given.says) : Promise.resolve(given.says === true);
           },
     context: {
       config: loaded.config,
@@ -139,6 +139,24 @@ describe('before anything is done', () => {
       expect(await text({ options: { yes: true } }, wish)).toContain(told);
     }
     expect(await text({ plan: planOf([]) }, WISH)).not.toContain(told);
+  });
+
+  test('a cure that will not end with the alarm disarmed says so before anybody is frozen', async () => {
+    const sight = sightOf(['m1', 'm2', 'm3'], { alarms: [{ type: 'NOSPACE', memberId: '2a' }] });
+    const told = 'warning: this does not end with NOSPACE disarmed';
+    const half = planOf([defragOf('m2')]);
+    expect((await ran({ sight, plan: half, says: true })).output.said.join('\n')).toContain(told);
+    expect(((await ran({ sight, plan: half, options: { dryRun: true } })).answer as Answer).text).toContain(told);
+    const whole = planOf([defragOf('m2'), { kind: 'disarm', members: ['2a'], orphans: false, why: 'every member is below 80 %' }]);
+    expect((await ran({ sight, plan: whole, says: true })).output.said.join('\n')).not.toContain(told);
+    expect((await ran({ plan: half, says: true })).output.said.join('\n')).not.toContain(told);
+  });
+
+  test('whoever is interrupted while he is asked is told that nothing was begun', async () => {
+    const stopped = new WardenError('interrupted', 'stopped by SIGINT', { hint: 'of a backup' });
+    const { answer, maintained } = await ran({ says: stopped, signal: AbortSignal.abort(stopped) });
+    expect(answer).toMatchObject({ code: 'interrupted', message: 'stopped by SIGINT; no further step was begun' });
+    expect(maintained).toEqual([]);
   });
 
   test('an alarm that was just disarmed is not said to be left alone', async () => {

@@ -38,7 +38,7 @@ export async function maintainByHand(
     const outcome = plan.complete ? 'nothing' : 'refused';
     return roundAnswer({ cluster: name, outcome, actions: [], plan, failure: undefined }, sight, request, output.width);
   }
-  await consent(invocation, sight, plan);
+  await consent(invocation, request, sight, plan);
   const frozen = freezing(context);
   try {
     return roundAnswer(await jobs.maintain(request, frozen.context), sight, request, output.width);
@@ -89,7 +89,7 @@ function dryRun(
     text: [
       wrapText(`cluster ${cluster} (${state.clusterId}): ${head}`, width),
       ...planText(sight, plan, width),
-      ...noCure(request, sight).map((line) => wrapText(line, width)),
+      ...[...halfCure(request, sight, plan), ...noCure(request, sight)].map((line) => wrapText(line, width)),
       ...gatesText(plan, width),
       ...(yes || !plan.gates.some(({ verdict }) => verdict === 'overridden')
         ? []
@@ -99,10 +99,18 @@ function dryRun(
 }
 
 /** The plan goes to whoever decides. @throws WardenError `refused` unless somebody said yes */
-async function consent({ options, ask, json, output }: Invocation, sight: Sight, plan: Plan): Promise<void> {
+async function consent(
+  { options, ask, json, output, context }: Invocation,
+  request: MaintainRequest,
+  sight: Sight,
+  plan: Plan,
+): Promise<void> {
   const { state } = sight;
   const yes = options['yes'] === true;
-  if (!json && !(yes && options['quiet'] === true)) output.err(planText(sight, plan, output.errWidth).join('\n'));
+  if (!json && !(yes && options['quiet'] === true)) {
+    const half = halfCure(request, sight, plan).map((line) => wrapText(line, output.errWidth));
+    output.err([...planText(sight, plan, output.errWidth), ...half].join('\n'));
+  }
   if (yes) return;
   const first = plan.action === undefined ? '' : actionText(plan.action, state);
   const more = plan.steps.length > 1 ? ` and ${plan.steps.length - 1} more step${plan.steps.length === 2 ? '' : 's'}` : '';
@@ -117,17 +125,30 @@ async function consent({ options, ask, json, output }: Invocation, sight: Sight,
   const frozen = plan.steps.flatMap(({ action }) => (action.kind === 'defrag' ? [memberName(state, action.member)] : []));
   const stops = stopsOf(plan, state).length > 0 ? 'THE WHOLE CLUSTER STOPS meanwhile, as said above. ' : '';
   const question = frozen.length === 0 ? `${first}${more}?` : `${stops}${first}${more}, freezing ${frozen.join(', then ')}?`;
-  if (!(await ask(printable(question)))) throw new WardenError('refused', 'nobody said yes; nothing was done');
+  const said = await ask(printable(question)).catch((error: unknown) => {
+    throw context.signal.aborted ? interrupted(error, context.signal.reason, undefined) : error;
+  });
+  if (!said) throw new WardenError('refused', 'nobody said yes; nothing was done');
 }
 
 /** Whoever defragments a cluster that is out of space means to cure it, and "nothing to do" would be the last thing he should read. */
 function noCure({ wish }: MaintainRequest, { state }: Sight): string[] {
-  const cures = wish.kind === 'disarm' || (wish.kind === 'defrag' && wish.members === 'all' && !wish.worthwhile);
-  if (cures || !state.alarms.some(({ type }) => type === 'NOSPACE')) return [];
+  if (wish.kind === 'disarm' || isCure(wish) || !state.alarms.some(({ type }) => type === 'NOSPACE')) return [];
   return [
     'warning: NOSPACE is armed: the cluster accepts no writes, and this does not change it',
     'hint: `etcd-warden defrag --all` is the whole cure: it compacts, defragments every member and disarms',
   ];
+}
+
+/** Else members would be frozen in the belief that writes are accepted afterwards. */
+function halfCure({ wish }: MaintainRequest, { state }: Sight, { steps }: Plan): string[] {
+  if (!isCure(wish) || steps.length === 0 || steps.some(({ action }) => action.kind === 'disarm')) return [];
+  if (!state.alarms.some(({ type }) => type === 'NOSPACE')) return [];
+  return ['warning: this does not end with NOSPACE disarmed: `etcd-warden disarm --dry-run` names what stands in the way'];
+}
+
+function isCure(wish: MaintainRequest['wish']): boolean {
+  return wish.kind === 'defrag' && wish.members === 'all' && !wish.worthwhile;
 }
 
 function roundAnswer(result: RoundResult, sight: Sight, request: MaintainRequest, width: number): Answer {

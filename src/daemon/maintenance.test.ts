@@ -423,7 +423,8 @@ describe('what is told of it', () => {
     expect(await metric('etcd_warden_maintenance_last_timestamp_seconds{')).toHaveLength(2);
     it.observed({ ...FULL, crossed: ['free m1'] });
     await tick();
-    await end(refused('cooldown'));
+    // Nothing is refused where everything is done.
+    await end(refused('cooldown', { refusals: [refusal('cooldown'), refusal('done')] }));
     expect(await metric('etcd_warden_maintenance_refused{')).toEqual(['etcd_warden_maintenance_refused{cluster="prod",rule="cooldown"} 1']);
   });
 

@@ -116,7 +116,8 @@ export function recordRound(
     if (atMs !== undefined) metrics.set('etcd_warden_maintenance_last_timestamp_seconds', { cluster, action }, atMs / 1000);
   }
   for (const action of round.actions) recordAction(metrics, cluster, action, nowMs);
-  const rules = new Set(round.refusals.map(({ rule }) => rule));
+  // That everything is done stands against nothing.
+  const rules = new Set<Rule>(round.refusals.flatMap(({ rule }) => (rule === 'done' ? [] : [rule])));
   for (const rule of before) if (!rules.has(rule)) metrics.remove('etcd_warden_maintenance_refused', { cluster, rule });
   for (const rule of rules) {
     metrics.add('etcd_warden_maintenance_refusals_total', { cluster, rule });
