@@ -152,6 +152,15 @@ describe('before anything is done', () => {
     expect((await ran({ plan: half, says: true })).output.said.join('\n')).not.toContain(told);
   });
 
+  test('--degraded says that it means nothing while NOSPACE is not armed', async () => {
+    const degraded: HandWish = { kind: 'defrag', members: 'all', worthwhile: false, degraded: true, yes: true };
+    const told = 'note: --degraded changes nothing here';
+    expect((await ran({ says: true }, degraded)).output.said.join('\n')).toContain(told);
+    expect(((await ran({ options: { dryRun: true } }, degraded)).answer as Answer).text).toContain(told);
+    const sight = sightOf(['m1', 'm2', 'm3'], { alarms: [{ type: 'NOSPACE', memberId: '2a' }] });
+    expect((await ran({ sight, says: true }, degraded)).output.said.join('\n')).not.toContain(told);
+  });
+
   test('whoever is interrupted while he is asked is told that nothing was begun', async () => {
     const stopped = new WardenError('interrupted', 'stopped by SIGINT', { hint: 'of a backup' });
     const { answer, maintained } = await ran({ says: stopped, signal: AbortSignal.abort(stopped) });
@@ -232,7 +241,7 @@ describe('--dry-run', () => {
       '   3  defrag            m2         ~1.6s  600 MiB  67 % of it is free',
       '   4  move-leader       m1 -> m2                   m1 is next',
       '   5  disarm            m1, 99                     every member is below 80 %',
-      'note: how long m2 will be frozen is a guess at 191 MiB/s: no defragmentation was seen there before',
+      'note: how long m2 will be frozen is a guess at 191 MiB/s: no defragmentation of 8.00 MiB or more was seen before',
       'note: what only the metrics of m2 tell could not be checked: connection refused',
       'note: a note',
       'left out (learner): m4: etcd refuses it',

@@ -142,8 +142,12 @@ function noCure({ wish }: MaintainRequest, { state }: Sight): string[] {
 
 /** Else members would be frozen in the belief that writes are accepted afterwards. */
 function halfCure({ wish }: MaintainRequest, { state }: Sight, { steps }: Plan): string[] {
-  if (!isCure(wish) || steps.length === 0 || steps.some(({ action }) => action.kind === 'disarm')) return [];
-  if (!state.alarms.some(({ type }) => type === 'NOSPACE')) return [];
+  if (!isCure(wish)) return [];
+  if (!state.alarms.some(({ type }) => type === 'NOSPACE'))
+    return wish.kind === 'defrag' && wish.degraded
+      ? ['note: --degraded changes nothing here: NOSPACE is not armed, and every rule holds']
+      : [];
+  if (steps.length === 0 || steps.some(({ action }) => action.kind === 'disarm')) return [];
   return ['warning: this does not end with NOSPACE disarmed: `etcd-warden disarm --dry-run` names what stands in the way'];
 }
 

@@ -1,5 +1,6 @@
 /** What maintenance is about to do, and why it does nothing: for whoever is asked, for `--dry-run` and for `status`. */
 import { formatBytes, formatDurationShort } from '../../config/units.ts';
+import { TELLING_BYTES } from '../../maintenance/planner/rate.ts';
 import type { Action, ClusterState, Gate, MemberState, Plan, PlannedStep, Refusal } from '../../maintenance/planner/types.ts';
 import type { Sight } from '../../maintenance/types.ts';
 import { printable, renderTable, wrapText, type Column } from './table.ts';
@@ -155,7 +156,7 @@ function remarksOf({ state, notes }: Sight, plan: Plan): string[] {
     ...(guessed.length === 0
       ? []
       : [
-          `how long ${listed(guessed)} will be frozen is a guess at ${formatBytes(guessed[0]!.rate.bytesPerSecond)}/s: no defragmentation was seen there before`,
+          `how long ${listed(guessed)} will be frozen is a guess at ${formatBytes(guessed[0]!.rate.bytesPerSecond)}/s: no defragmentation of ${formatBytes(TELLING_BYTES)} or more was seen before`,
         ]),
     ...errors.map((error) => {
       const those = blind.filter(({ gaugesError }) => gaugesError === error);

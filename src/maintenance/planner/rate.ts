@@ -9,7 +9,7 @@ const REPORTED_RATE = 200e6;
  */
 const FIXED_MS = 12;
 /** A smaller copy tells the time of opening and syncing a file, not the speed of copying. */
-const TELLING_BYTES = 8 * 1024 * 1024;
+export const TELLING_BYTES = 8 * 1024 * 1024;
 
 /** That member's own last defragmentation, else the middle one of the others', else a rate from reported cases. */
 export function rateOf(past: Past, memberId: string): { bytesPerSecond: number; learned: boolean } {
