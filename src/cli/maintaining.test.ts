@@ -161,6 +161,14 @@ describe('before anything is done', () => {
     expect((await ran({ sight, says: true }, degraded)).output.said.join('\n')).not.toContain(told);
   });
 
+  test('H10: whoever keeps next to nothing is told whom it breaks', async () => {
+    const plan = planOf([{ kind: 'compact', revision: '4000', why: 'asked' }]);
+    const told = async (revisions: number): Promise<string> =>
+      (await ran({ plan, says: true }, { kind: 'compact', keep: { revisions }, yes: true })).output.said.join(' ').replaceAll('\n', ' ');
+    expect(await told(999)).toContain('lists that are being paged through and watches that are behind have to start anew');
+    expect(await told(1000)).not.toContain('start anew');
+  });
+
   test('whoever is interrupted while he is asked is told that nothing was begun', async () => {
     const stopped = new WardenError('interrupted', 'stopped by SIGINT', { hint: 'of a backup' });
     const { answer, maintained } = await ran({ says: stopped, signal: AbortSignal.abort(stopped) });

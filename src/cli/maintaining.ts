@@ -89,7 +89,7 @@ function dryRun(
     text: [
       wrapText(`cluster ${cluster} (${state.clusterId}): ${head}`, width),
       ...planText(sight, plan, width),
-      ...[...halfCure(request, sight, plan), ...noCure(request, sight)].map((line) => wrapText(line, width)),
+      ...[...cautions(request, sight, plan), ...noCure(request, sight)].map((line) => wrapText(line, width)),
       ...gatesText(plan, width),
       ...(yes || !plan.gates.some(({ verdict }) => verdict === 'overridden')
         ? []
@@ -108,8 +108,8 @@ async function consent(
   const { state } = sight;
   const yes = options['yes'] === true;
   if (!json && !(yes && options['quiet'] === true)) {
-    const half = halfCure(request, sight, plan).map((line) => wrapText(line, output.errWidth));
-    output.err([...planText(sight, plan, output.errWidth), ...half].join('\n'));
+    const more = cautions(request, sight, plan).map((line) => wrapText(line, output.errWidth));
+    output.err([...planText(sight, plan, output.errWidth), ...more].join('\n'));
   }
   if (yes) return;
   const first = plan.action === undefined ? '' : actionText(plan.action, state);
@@ -140,8 +140,15 @@ function noCure({ wish }: MaintainRequest, { state }: Sight): string[] {
   ];
 }
 
-/** Else members would be frozen in the belief that writes are accepted afterwards. */
-function halfCure({ wish }: MaintainRequest, { state }: Sight, { steps }: Plan): string[] {
+/** Kubernetes keeps at least five minutes; whoever lists or watches slowly is rarely so far behind. */
+const FEW_REVISIONS = 1_000;
+
+/** What a yes should know beyond the plan; members would be frozen in the belief that writes are accepted afterwards, say. */
+function cautions({ wish }: MaintainRequest, { state }: Sight, { steps }: Plan): string[] {
+  if (wish.kind === 'compact' && wish.keep !== undefined && 'revisions' in wish.keep && wish.keep.revisions < FEW_REVISIONS)
+    return [
+      `warning: with fewer than ${FEW_REVISIONS} revisions kept, lists that are being paged through and watches that are behind have to start anew`,
+    ];
   if (!isCure(wish)) return [];
   if (!state.alarms.some(({ type }) => type === 'NOSPACE'))
     return wish.kind === 'defrag' && wish.degraded
