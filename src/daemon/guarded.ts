@@ -49,7 +49,16 @@ export class Guarded {
     const { board, clock, logger, metrics, random, wake, observe, readQuota } = ports;
     this.#ports = ports;
     this.#config = config;
-    this.#protection = new Protection(config, { board, clock, logger, metrics, state: stateFile(stateDir, config.name), random, wake });
+    this.#protection = new Protection(config, {
+      board,
+      clock,
+      logger,
+      metrics,
+      state: stateFile(stateDir, config.name),
+      random,
+      wake,
+      noSpace: () => void this.observe(),
+    });
     this.#maintenance = new Maintenance(config, {
       board,
       clock,

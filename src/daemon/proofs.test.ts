@@ -39,7 +39,16 @@ async function protect(code: string, lines: ProveResult['lines'], proofConfig: P
   const config = clusterConfig({ proof: { ...clusterConfig().proof, ...proofConfig }, backup: { schedule: NO_SCHEDULE } });
   const wake = (): void => {};
   const board = createBoard(jobs.run, clock, metrics);
-  const protection = new Protection(config, { board, clock, logger, metrics, state: stateFile(folder, 'prod'), random: () => 0.5, wake });
+  const protection = new Protection(config, {
+    board,
+    clock,
+    logger,
+    metrics,
+    state: stateFile(folder, 'prod'),
+    random: () => 0.5,
+    wake,
+    noSpace: () => {},
+  });
   await protection.open();
   protection.setLeadership({ role: 'leader' });
   closing.push(() => protection.close());

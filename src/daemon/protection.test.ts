@@ -54,6 +54,7 @@ describe('the protection of a cluster', () => {
       return job.verb === 'backup' ? undefined : {};
     });
     const board = createBoard(jobs.run, clock, metrics);
+    const refused = { count: 0 };
     const stop = new AbortController();
     let wake = new AbortController();
     const config = options.config ?? clusterConfig();
@@ -65,6 +66,7 @@ describe('the protection of a cluster', () => {
       state: stateFile(folder, config.name),
       random: () => 0.5,
       wake: () => wake.abort(),
+      noSpace: () => void (refused.count += 1),
     });
     await protection.open();
     if (options.elected !== false) protection.setLeadership({ role: 'leader' });
@@ -85,7 +87,7 @@ describe('the protection of a cluster', () => {
       return line === undefined ? undefined : Number(line.split(' ').at(-1));
     };
     await settle();
-    return { clock, jobs, protection, lines, said, metric, board };
+    return { clock, jobs, protection, lines, said, metric, board, refused };
   }
 
   const slotsOf = (jobs: ReturnType<typeof fakeJobs>): (string | undefined)[] =>
@@ -103,6 +105,22 @@ describe('the protection of a cluster', () => {
     await clock.advance(HOUR);
     expect(slotsOf(jobs)).toEqual(['12:00', '13:00']);
     expect(jobs.verbs().filter((verb) => verb === 'sweep')).toHaveLength(1);
+  });
+
+  test('a backup that met NOSPACE, or was refused for it, has the cluster looked at before the next look is due', async () => {
+    const { clock, jobs, refused } = await protect();
+    await clock.advance(MINUTE);
+    jobs.backups()[0]!.resolve(backupResult({ warnings: [{ code: 'no-lock', message: 'no quorum' }] }));
+    await settle();
+    expect(refused.count).toBe(0);
+    await clock.advance(HOUR);
+    jobs.backups()[1]!.resolve(backupResult({ warnings: [{ code: 'nospace-armed', message: 'refused' }] }));
+    await settle();
+    expect(refused.count).toBe(1);
+    await clock.advance(HOUR);
+    jobs.backups()[2]!.reject(new WardenError('no-space', 'refused'));
+    await settle();
+    expect(refused.count).toBe(2);
   });
 
   test('a request of the daemon opens new generations, prunes in a job of its own and names its slot', async () => {

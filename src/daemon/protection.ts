@@ -27,6 +27,8 @@ export interface ProtectionPorts {
   readonly random: () => number;
   /** Something changed: the scheduler is to look again now. */
   readonly wake: () => void;
+  /** A backup met NOSPACE, whose lock and slot are writes of ours that etcd refuses then: sooner than the next look at the cluster. */
+  readonly noSpace: () => void;
 }
 
 /** What readiness, the API and `systemctl status` tell of a cluster. Times are ms since 1970. */
@@ -309,6 +311,7 @@ export class Protection {
     const result = outcome.ok ? asBackupResult(outcome.result) : undefined;
     if (result !== undefined) {
       recordBackup(metrics, cluster, result);
+      if (result.warnings.some(({ code }) => code === 'nospace-armed')) this.#ports.noSpace();
       this.#failures = 0;
       this.#lastError = undefined;
       this.#remember(result, nowMs);
@@ -319,6 +322,7 @@ export class Protection {
           hint: 'restart the daemon after an upgrade',
         })
       : outcome.error;
+    if (error.code === 'no-space') this.#ports.noSpace();
     if (error.code === 'interrupted') {
       logger.warn({ error }, 'the backup was stopped');
       return error;
