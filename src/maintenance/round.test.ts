@@ -426,10 +426,11 @@ describe.concurrent('a compaction', () => {
     }
   });
 
-  test('a missing right ends the round with its own code', async () => {
+  test('a missing right ends the round with its own code; who lacks it by hand makes no daemon back off', async () => {
     const played = withHistory();
     played.onCompact = async () => Promise.reject(new WardenError('permission-denied', 'root is needed'));
     expect((await runRound(round(played))).failure).toMatchObject({ code: 'permission-denied' });
+    expect(played.notes).toEqual([]);
   });
 
   test('one that somebody else began is waited for', async () => {

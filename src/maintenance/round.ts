@@ -151,14 +151,15 @@ function ended(cluster: string, made: Plan, actions: readonly ActionResult[]): R
 }
 
 async function failed(
-  { cluster, record, setting }: RoundOptions,
+  { cluster, record, setting, wish }: RoundOptions,
   made: Plan,
   actions: readonly ActionResult[],
   failure: ReturnType<typeof errorDetails>,
 ): Promise<RoundResult> {
   const { code, message, hint } = failure;
   setting.events.logger.error({ code, reason: message, actions: actions.length }, 'a surprise ended the round');
-  // That somebody else has the lock says nothing of the cluster: no reason to stay away from it for longer.
-  if (code !== 'locked') await record.note({ kind: 'failed', atMs: setting.now().getTime(), rule: code, reason: message }, setting.signal);
+  // Who has the lock, or lacks a role, says nothing of the cluster: no reason for the daemon to stay away from it for longer.
+  if (code !== 'locked' && !(code === 'permission-denied' && wish.kind !== 'routine'))
+    await record.note({ kind: 'failed', atMs: setting.now().getTime(), rule: code, reason: message }, setting.signal);
   return { cluster, outcome: 'failed', actions, plan: made, failure: { code, message, hint } };
 }

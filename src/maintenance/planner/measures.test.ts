@@ -5,7 +5,7 @@ import { crossed } from './crossed.ts';
 import { forecast, type SizeSample } from './forecast.ts';
 import { compactTo } from './keep.ts';
 import { EMPTY_PAST, isWithin } from './past.ts';
-import { predictedFreezeMs, rateOf } from './rate.ts';
+import { predictedFreezeMs, rateOf, remembered } from './rate.ts';
 import type { PastDefrag } from './types.ts';
 import { shareText, sizeText, timeText } from './words.ts';
 
@@ -21,6 +21,20 @@ describe('the rate of a defragmentation', () => {
 
   test('is that of the member itself, where it is known', () => {
     expect(rateOf(past({ a: defrag(100e6, 1012), b: defrag(900e6, 1012) }), 'a')).toEqual({ bytesPerSecond: 100e6, learned: true });
+  });
+
+  test('is the middle one of what the member took lately: one copy beside a busy disk foretells nothing', () => {
+    let last: PastDefrag | undefined;
+    for (const tookMs of [1012, 1012, 10_012, 1012, 1112, 912, 812]) {
+      const next = defrag(100e6, tookMs);
+      last = { ...next, rates: remembered(next, last) };
+    }
+    expect(last!.rates).toHaveLength(5);
+    expect(rateOf(past({ a: last! }), 'a')).toEqual({ bytesPerSecond: 100e6, learned: true });
+    const small = defrag(1 * MIB, 5000);
+    expect(remembered(small, last)).toEqual(last!.rates);
+    expect(remembered(small, undefined)).toEqual([]);
+    expect(rateOf(past({ a: { ...small, rates: [] } }), 'a').learned).toBe(false);
   });
 
   test('is the middle one of the others where it is not, and the slower of two', () => {

@@ -11,16 +11,33 @@ const FIXED_MS = 12;
 /** A smaller copy tells the time of opening and syncing a file, not the speed of copying. */
 export const TELLING_BYTES = 8 * 1024 * 1024;
 
-/** That member's own last defragmentation, else the middle one of the others', else a rate from reported cases. */
+/**
+ * So many of a member's last defragmentations speak, and the middle one counts: what a copy takes depends on what else the machine does, so that two of
+ * the same member differ by a half now and then.
+ */
+const SPEAKING = 5;
+
+/** The rates that are remembered with a defragmentation, those before it among them. */
+export function remembered(defrag: PastDefrag, before: PastDefrag | undefined): readonly number[] {
+  return [...(rateIn(defrag) === undefined ? [] : [rateIn(defrag)!]), ...ratesOf(before)].slice(0, SPEAKING);
+}
+
+/** That member's own last defragmentations, else the middle one of the others', else a rate from reported cases. */
 export function rateOf(past: Past, memberId: string): { bytesPerSecond: number; learned: boolean } {
-  const own = rateIn(past.defrags[memberId]);
+  const own = middleOf(ratesOf(past.defrags[memberId]));
   if (own !== undefined) return { bytesPerSecond: own, learned: true };
-  const others = Object.values(past.defrags)
-    .flatMap((each) => rateIn(each) ?? [])
-    .sort((a, b) => a - b);
-  // Of an even number the slower one of the two in the middle: a freeze had better be shorter than was said.
-  const middle = others[Math.floor((others.length - 1) / 2)];
-  return middle === undefined ? { bytesPerSecond: REPORTED_RATE, learned: false } : { bytesPerSecond: middle, learned: true };
+  const others = middleOf(Object.values(past.defrags).flatMap((each) => middleOf(ratesOf(each)) ?? []));
+  return others === undefined ? { bytesPerSecond: REPORTED_RATE, learned: false } : { bytesPerSecond: others, learned: true };
+}
+
+function ratesOf(defrag: PastDefrag | undefined): readonly number[] {
+  return defrag?.rates ?? [rateIn(defrag)].flatMap((rate) => rate ?? []);
+}
+
+/** Of an even number the slower one of the two in the middle: a freeze had better be shorter than was said. */
+function middleOf(rates: readonly number[]): number | undefined {
+  const sorted = [...rates].sort((a, b) => a - b);
+  return sorted[Math.floor((sorted.length - 1) / 2)];
 }
 
 /** Milliseconds for which the member will answer nothing, as far as can be told. */

@@ -74,6 +74,8 @@ export interface PastDefrag {
   readonly afterBytes: number;
   /** In use before: what had to be copied. */
   readonly inUseBytes: number;
+  /** Bytes per second of this one and of those before it, newest first and as many as are remembered; without those that were too small to tell. */
+  readonly rates?: readonly number[];
 }
 
 /** What was done to the cluster before, by whomever; see src/maintenance/record. */

@@ -74,10 +74,17 @@ function defragsOf(value: unknown): Record<string, PastDefrag> | undefined {
       amount(entry[name]),
     );
     if (atMs === undefined || tookMs === undefined || beforeBytes === undefined) return undefined;
-    if (afterBytes === undefined || inUseBytes === undefined) return undefined;
-    defrags.push([member, { atMs, tookMs, beforeBytes, afterBytes, inUseBytes }]);
+    const rates = optional(entry['rates'], ratesOf);
+    if (afterBytes === undefined || inUseBytes === undefined || rates === 'bad') return undefined;
+    defrags.push([member, { atMs, tookMs, beforeBytes, afterBytes, inUseBytes, ...(rates === undefined ? {} : { rates }) }]);
   }
   return Object.fromEntries(defrags);
+}
+
+function ratesOf(value: unknown): number[] | undefined {
+  if (!Array.isArray(value)) return undefined;
+  const rates = value.flatMap((each) => amount(each) ?? []).filter((each) => each > 0);
+  return rates.length === value.length ? rates : undefined;
 }
 
 function failureOf(value: unknown): Entries['failure'] {

@@ -53,6 +53,22 @@ describe('what is remembered of maintenance', () => {
     );
   });
 
+  test('the rates of a member are remembered over several defragmentations, and none twice', () => {
+    const changes = [1, 2, 3].map((nth): Change => ({
+      kind: 'defragmented',
+      member: 'a',
+      defrag: { ...defrag(T + nth), inUseBytes: nth * 9e7 },
+    }));
+    const entries = entriesOf(changes);
+    expect(entries.defrags['a']!.rates).toHaveLength(3);
+    expect(withChange(entries, changes[2]!)).toEqual(entries);
+    expect(decodeRecord(encodeRecord(entries))).toEqual({ entries, clusterId: undefined });
+    for (const rates of ['1', [1, 'x'], [0], [-1]]) {
+      const text = JSON.stringify({ schema: 1, defrags: { a: { ...defrag(T), rates } } });
+      expect(decodeRecord(text)).toMatchObject({ reason: 'an entry is damaged' });
+    }
+  });
+
   test('when each kind of step was last done is told, of defragmentations that of any member', () => {
     const more = entriesOf([{ kind: 'defragmented', member: 'beef', defrag: defrag(T - 9) }]);
     expect(lastOf(merged(everything, more))).toEqual({ compact: T, defrag: T + 1, disarm: T + 2 });

@@ -2,6 +2,7 @@
  * What is remembered of maintenance, entry by entry. Two daemons and two places (etcd, a file) may each know something that the other does not, so
  * every entry has its time and the newest wins by itself: merging is commutative and may be repeated. Pure.
  */
+import { remembered } from '../planner/rate.ts';
 import type { Past, PastDefrag } from '../planner/types.ts';
 import type { LastDone } from '../types.ts';
 
@@ -33,7 +34,7 @@ export function withChange(entries: Entries, change: Change): Entries {
     case 'compacted':
       return merged({ ...NO_ENTRIES, compaction: { atMs: change.atMs, revision: change.revision } }, entries);
     case 'defragmented':
-      return merged({ ...NO_ENTRIES, defrags: { [change.member]: change.defrag } }, entries);
+      return merged({ ...NO_ENTRIES, defrags: { [change.member]: withRates(change.defrag, entries.defrags[change.member]) } }, entries);
     case 'disarmed':
       return merged({ ...NO_ENTRIES, disarmedMs: change.atMs }, entries);
     case 'failed': {
@@ -45,6 +46,11 @@ export function withChange(entries: Entries, change: Change): Entries {
       if (entries.failure === undefined) return entries;
       return merged({ ...NO_ENTRIES, failure: { atMs: change.atMs, count: 0, rule: '', reason: '' } }, entries);
   }
+}
+
+/** A note that is carried out a second time, on a record that somebody else wrote meanwhile, finds itself there. */
+function withRates(defrag: PastDefrag, before: PastDefrag | undefined): PastDefrag {
+  return before?.atMs === defrag.atMs ? before : { ...defrag, rates: remembered(defrag, before) };
 }
 
 /** Per entry the newest of both; of two of the same time the first one's. */

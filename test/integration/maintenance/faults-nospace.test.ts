@@ -131,9 +131,8 @@ describe('NOSPACE', () => {
     expect(await cluster.alarms()).toEqual([{ memberId, type: 'NOSPACE' }]);
     const mended = await subject.maintain(ALL);
     expectOutcome(mended, 'refused');
-    expect(mended.plan.refusals).toMatchObject([
-      { rule: 'disarm-too-soon', hint: expect.stringContaining('was down and came back') as string },
-    ]);
+    // Beside it those may be named that had nothing more to give.
+    expect(mended.plan.refusals.find(({ rule }) => rule === 'disarm-too-soon')?.hint).toContain('was down and came back');
     expect((await down!.status()).dbSize).toBeLessThan(QUOTA * 0.8);
     expectOutcome(await subject.maintain(ROUTINE, clockOff(HOUR + 60_000)), 'done');
     await expectHealthy(cluster);
