@@ -467,12 +467,6 @@ describe.concurrent('the cure of NOSPACE', () => {
     expect(played.notes.map(({ kind }) => kind)).toEqual(['compacted', 'defragmented', 'defragmented', 'defragmented', 'disarmed']);
   });
 
-  test('where nobody may write, two compactions of one more revision make bbolt count what the first one freed', async () => {
-    const played = cured();
-    await runRound(played.round());
-    expect(played.calls.slice(0, 3)).toEqual(['compact 39998', 'compact 39999', 'compact 40000']);
-  });
-
   test('H12: an alarm that is back at once is a surprise, and counts as a disarming for the next hour', async () => {
     const played = cured();
     played.onDisarm = async () => {};

@@ -30,9 +30,7 @@ export async function compact(
   crashPoint('before-compact');
   const outcome = await telling(setting, 'compact', 'the compaction still runs', async () => {
     try {
-      let last: 'compacted' | 'already' = 'already';
-      for (const stage of stagesOf(revision, state)) last = await upkeep.compact(stage, { timeoutMs: limitMs, signal });
-      return last;
+      return await upkeep.compact(revision, { timeoutMs: limitMs, signal });
     } catch (error) {
       signal.throwIfAborted();
       // The answer is late or lost; the compaction went through raft and goes on, or never began: the looks below tell.
@@ -61,15 +59,6 @@ export async function compact(
   events.logger.info({ revision: action.revision, outcome, tookMs, freed }, 'compacted');
   await setting.note({ kind: 'compacted', atMs: setting.now().getTime(), revision });
   return { kind: 'done', result: { action: 'compact', member: undefined, tookMs, revision: action.revision, message } };
-}
-
-/**
- * bbolt counts a page that one commit freed at a later one, and etcd commits nothing while nobody writes. NOSPACE lets nobody write, so what a compaction has
- * freed would not show in the bytes in use, and defragmentation look useless; a compaction of one more revision is a write that is accepted.
- */
-function stagesOf(revision: bigint, { alarms, compactRevision = 0n }: ClusterState): bigint[] {
-  if (!alarms.some(({ type }) => type === 'NOSPACE')) return [revision];
-  return [revision - 2n, revision - 1n, revision].filter((stage) => stage > compactRevision);
 }
 
 /** A compaction of whomever runs on: waits for its end as for one of ours. */
