@@ -112,12 +112,15 @@ export class MemberClient {
    * sent again: not after a lost answer, which leaves open whether the member is still frozen, and not after a refused token either, which is why a new one is
    * taken first.
    * @param options.signal ends the waiting, not the defragmentation
+   * @param options.onSent called when the request is on its way
    * @param options.memberId who must be at the other end of this very connection; behind a load balancer it may be another one than a moment ago
    * @throws WardenError `learner`, `permission-denied` (without the root role), `unreachable` when the connection broke (then it may go on), `interrupted`,
    *   `refused` when somebody else is there: then nothing was asked
    */
-  async defragment(options: { readonly signal?: AbortSignal | undefined; readonly memberId?: bigint } = {}): Promise<void> {
-    const { signal, memberId } = options;
+  async defragment(
+    options: { readonly signal?: AbortSignal | undefined; readonly memberId?: bigint; readonly onSent?: () => void } = {},
+  ): Promise<void> {
+    const { signal, memberId, onSent } = options;
     const before = await this.#token(signal, false);
     const token = before === undefined ? undefined : await this.#credentials.renewedToken(before, signal);
     const channel = new Channel(this.#address, this.#credentials.tls, {});
@@ -128,7 +131,9 @@ export class MemberClient {
         if (header?.memberId !== memberId)
           throw new WardenError('refused', `${this.endpoint} leads to another member than ${hex(memberId)}: it was not asked`);
       }
-      await channel.unary(DEFRAGMENT, {}, { token, signal, timeoutMs: undefined, dialTimeoutMs });
+      const answer = channel.unary(DEFRAGMENT, {}, { token, signal, timeoutMs: undefined, dialTimeoutMs });
+      onSent?.();
+      await answer;
     } catch (error) {
       throw this.#explain(error, DEFRAGMENT.path, signal, undefined);
     } finally {

@@ -207,6 +207,10 @@ describe('what --json prints', () => {
     await call('disarm', ['disarm', '--dry-run', ...direct], 0);
     await call('disarm', ['disarm', '--yes', ...direct], 0);
     await call('status', ['status', ...direct, '--from', join(folder, 'looks')], 0);
+    const [member] = cluster.members;
+    await cluster.raiseAlarm('NOSPACE', member!);
+    await call('status', ['status', ...direct, '--from', join(folder, 'looks')], 1);
+    await cluster.disarmAlarms();
   });
 
   test('config, healthcheck and failures', async () => {

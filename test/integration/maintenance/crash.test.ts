@@ -20,7 +20,7 @@ describe('kill -9 of a cure', () => {
   beforeEach(async () => {
     folder = mkdtempSync(join(tmpdir(), 'warden-kill-'));
     subject = maintained({ folder, cluster });
-    await makeGarbage(cluster, { keptMib: 1, freedMib: 4, seed: ++seed });
+    await makeGarbage(cluster, { keptMib: 2, freedMib: 4, seed: ++seed });
     // History that the cure compacts; and the record of the cure before is not there to hold this one back.
     for (let turn = 0; turn < 10; turn++) await cluster.fill({ keys: 1, valueBytes: 100, seed: turn });
     await cluster.etcdctl(['del', '--prefix', '/etcd-warden/']);
