@@ -112,7 +112,7 @@ describe.each(ETCD_MINORS)('one member of etcd %s', (minor) => {
     const { dbSize, dbSizeInUse, readMs, gauges, raftIndex, raftAppliedIndex } = state.members[0]!;
     // What was written last may not have been committed before.
     expect(dbSize).toBeGreaterThanOrEqual(known.dbSize);
-    expect(dbSizeInUse).toBeGreaterThan(10 * MIB);
+    expect(dbSizeInUse).toBeGreaterThan(8 * MIB);
     expect(readMs).toBeGreaterThan(0);
     expect(raftIndex).toBeGreaterThan(0n);
     expect(raftAppliedIndex).toBeGreaterThan(0n);

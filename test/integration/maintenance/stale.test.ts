@@ -27,8 +27,7 @@ describe.each(['3.4', '3.6'] as const)('etcd %s', (minor) => {
     const [member] = cluster.members;
     const { revision } = await member!.status();
     await cluster.etcdctl(['compact', String(revision), '--physical']);
-    // 3.6 commits more often meanwhile, and tells a part. 3.4 does not: a size that is right would prove nothing there.
-    if (minor === '3.4') expect((await member!.status()).dbSizeInUse).toBeGreaterThan(QUOTA * 0.8);
+    // How much is still called in use depends on the commits that came meanwhile: on 3.4 all of it as a rule.
 
     const watching = watchDefrags(cluster);
     const result = await maintained({ folder, cluster }).maintain(ROUTINE);
