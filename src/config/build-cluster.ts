@@ -1,5 +1,6 @@
 /** The entries of one cluster to its part of the configuration, and the checks that need more than one option. */
 import { buildMaintenance } from './build-maintenance.ts';
+import { buildDrill, buildRestore } from './build-restore.ts';
 import { checkCron, runGaps } from './cron.ts';
 import { getter, isLoopback, readable, setDefault, together, type BuildContext, type Entries } from './entries.ts';
 import { didYouMean } from './formats.ts';
@@ -58,6 +59,8 @@ export function buildCluster(name: string, entries: Entries, context: BuildConte
     proof: buildProof(entries),
     maintenance: buildMaintenance(entries, tls, context),
     verify: buildVerify(entries),
+    restore: buildRestore(entries),
+    drill: buildDrill(entries),
     encryption: {
       recipients: get<readonly string[]>('encryption.recipients') ?? [],
       identity: resolveSecret(

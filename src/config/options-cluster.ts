@@ -1,6 +1,7 @@
 /** The part of the option table that describes one cluster: how to reach it, when and where to back it up, what to keep. */
 import type { Option } from './option.ts';
 import { MAINTENANCE_OPTIONS } from './options-maintenance.ts';
+import { RESTORE_OPTIONS } from './options-restore.ts';
 
 /** Node's timers hold 2^31 - 1 ms, 24.8 days; anything that becomes one timer stays below. */
 const ONE_TIMER = '24d';
@@ -328,6 +329,7 @@ export const CLUSTER_OPTIONS: readonly Option[] = [
     flag: 'verify-every',
     argument: 'duration',
   },
+  ...RESTORE_OPTIONS,
   {
     path: 'encryption.recipients',
     format: 'recipients',

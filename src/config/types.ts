@@ -87,6 +87,36 @@ export interface MaintenanceConfig {
   };
 }
 
+export interface RestoreConfig {
+  /** As it was typed: `name=peer URL` joined by commas. */
+  readonly initialCluster: string | undefined;
+  /** Absolute. */
+  readonly dataDir: string | undefined;
+  readonly walDir: string | undefined;
+  readonly platform: 'auto' | 'systemd' | 'kubeadm' | 'rke2' | 'k3s' | 'plain';
+  /** As it was typed, such as `3.6` or `3.6.4`; undefined = the backup's. */
+  readonly etcdVersion: string | undefined;
+  readonly builder: 'auto' | 'native' | 'etcdutl';
+  /** Path or name of a program; undefined = looked for. */
+  readonly etcdutl: string | undefined;
+}
+
+export interface DrillConfig {
+  readonly schedule: Schedule;
+  /** readyz fails when the last one that succeeded is older, ms. */
+  readonly maxAgeMs: number;
+  /** For one store, ms. */
+  readonly timeoutMs: number;
+  /** Path or name of a program; undefined = looked for. */
+  readonly etcd: string | undefined;
+  /** Absolute; undefined = the state folder. */
+  readonly folder: string | undefined;
+  /** Allowed on the disk of an etcd on this machine. */
+  readonly sharedDisk: boolean;
+  /** Keys that are read and compared. */
+  readonly sample: number;
+}
+
 export interface ClusterConfig {
   readonly name: string;
   readonly endpoints: readonly string[];
@@ -138,6 +168,8 @@ export interface ClusterConfig {
     /** Every backup is read again at least once in so many ms. */
     readonly everyMs: number;
   };
+  readonly restore: RestoreConfig;
+  readonly drill: DrillConfig;
   readonly encryption: {
     /** age recipients (`age1…`); empty = none. */
     readonly recipients: readonly string[];

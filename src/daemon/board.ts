@@ -59,6 +59,7 @@ type Lane = 'heavy' | 'copy' | 'light' | 'maintenance';
 const LANES: Readonly<Record<JobRequest['verb'], Lane>> = {
   backup: 'heavy',
   verify: 'heavy',
+  drill: 'heavy',
   maintain: 'maintenance',
   copy: 'copy',
   prove: 'heavy',
@@ -76,6 +77,7 @@ const ORDER: Readonly<Record<JobRequest['verb'], number>> = {
   prove: 3,
   copy: 3,
   verify: 3,
+  drill: 3,
   index: 4,
   sweep: 4,
 };

@@ -8,6 +8,7 @@ export const VERBS = [
   'backup',
   'prune',
   'copy',
+  'drill',
   'prove',
   'index',
   'maintain',

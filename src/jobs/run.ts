@@ -8,7 +8,7 @@ import { pruneCluster, type PruneResult } from './prune.ts';
 import { clusterOf, withStores } from './stores.ts';
 import { sweepStores, type SweepResult } from './sweep.ts';
 import { surveyStores } from './survey.ts';
-import type { BackupResult, JobContext, JobRequest, ProveResult, SurveyResult } from './types.ts';
+import type { BackupResult, DrillLine, JobContext, JobRequest, ProveResult, SurveyResult } from './types.ts';
 import { verifyCopy, type VerifyLine } from './verify.ts';
 
 export type JobResult =
@@ -20,7 +20,8 @@ export type JobResult =
   | RoundResult
   | readonly CopyLine[]
   | readonly IndexLine[]
-  | readonly VerifyLine[];
+  | readonly VerifyLine[]
+  | readonly DrillLine[];
 
 /** @throws WardenError as the verb does */
 export async function runJob(job: JobRequest, context: JobContext): Promise<JobResult> {
@@ -57,6 +58,10 @@ export async function runJob(job: JobRequest, context: JobContext): Promise<JobR
     case 'maintain': {
       const { maintain } = await import('./maintain.ts');
       return maintain(job.request, context);
+    }
+    case 'drill': {
+      const { drill } = await import('./drill.ts');
+      return drill(job.request, context);
     }
     case 'verify':
       return verify(job.request, context);

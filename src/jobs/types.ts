@@ -169,6 +169,36 @@ export interface MaintainRequest {
   readonly elected: boolean;
 }
 
+/** What the rehearsal of one store came to. */
+export interface DrillLine {
+  readonly store: string;
+  /** The backup; absent when the store holds none that can be restored. */
+  readonly id?: string;
+  /** `failed`: the restore did not hold what the backup promises; `inconclusive`: it could not be rehearsed, which says nothing about the backup and counts as not done. */
+  readonly outcome: 'ok' | 'failed' | 'inconclusive';
+  /** `started`: an etcd served it; `offline`: only the data directory was checked, for want of an etcd. */
+  readonly level: 'started' | 'offline';
+  readonly reason?: string;
+  /** Of the error that ended it (docs/errors.md). */
+  readonly code?: ErrorDetails['code'];
+  /** From the first byte read until clients could have been let in, ms. */
+  readonly recoveryMs?: number;
+  readonly revision?: string;
+  readonly keyCount?: number;
+  /** Keys whose values were compared. */
+  readonly sampled?: number;
+  /** Release that was started. */
+  readonly etcd?: string;
+}
+
+export interface DrillRequest {
+  readonly cluster: string;
+  /** Names; all of the cluster when absent. */
+  readonly stores?: readonly string[];
+  /** Instead of the newest backup of each store. */
+  readonly id?: string;
+}
+
 /** Requests that a child process of the daemon can carry out: the verb's name and its request. */
 export type JobRequest =
   | { readonly verb: 'backup'; readonly request: BackupRequest }
@@ -179,6 +209,7 @@ export type JobRequest =
   | { readonly verb: 'index'; readonly request: { readonly cluster: string } }
   | { readonly verb: 'sweep'; readonly request: { readonly cluster: string } }
   | { readonly verb: 'maintain'; readonly request: MaintainRequest }
+  | { readonly verb: 'drill'; readonly request: DrillRequest }
   | {
       readonly verb: 'verify';
       readonly request: {
