@@ -62,6 +62,8 @@ export interface RestoreSource {
   readonly proof: Proof | undefined;
   /** Its bytes are secret enough to be encrypted where they are stored. */
   readonly encrypted: boolean;
+  /** Whether a look at a few of its records met keys of Kubernetes; undefined = nobody looked. Only the whole reading knows for certain. */
+  readonly kubernetes: boolean | undefined;
   /**
    * Reads it once, and compares length and SHA-256 with the manifest or the trailer; passes a bad copy over for the next. What was written counts only when it resolves.
    * @throws WardenError `verification-failed`, `snapshot-hash-mismatch`, `key-missing`, and why the last copy could not be read
