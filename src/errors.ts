@@ -39,7 +39,7 @@ export const ERRORS = {
   'not-bolt': { exit: 13, meaning: 'not a bbolt database: no valid meta page' },
   'not-etcd': { exit: 13, meaning: 'a bbolt database, but not one that etcd could have written' },
   'history-broken': { exit: 13, meaning: 'the changes of a database contradict each other: one is missing, or is not what it was' },
-  'newer-schema': { exit: 14, meaning: 'a database of an etcd that is newer than those this version knows' },
+  'newer-schema': { exit: 14, meaning: 'a database of an etcd, or a record of an etcd-warden, that is newer than those this version knows' },
   'revision-compacted': { exit: 10, meaning: 'a revision is asked for whose history was compacted away, in a backup or in the cluster' },
   'revision-future': {
     exit: 10,
@@ -51,8 +51,8 @@ export const ERRORS = {
     meaning:
       'the key index beside a backup is damaged, cut short, of another backup or of a newer version; that says nothing of the backup',
   },
-  'manifest-invalid': { exit: 13, meaning: 'a manifest, check or acceptance is not one that this version or an earlier one writes' },
-  'manifest-too-long': { exit: 1, meaning: 'a manifest would exceed the 8 KiB that readers allow' },
+  'manifest-invalid': { exit: 13, meaning: 'a manifest, check, acceptance or restore record is not one that this version or an earlier one writes' },
+  'manifest-too-long': { exit: 1, meaning: 'a manifest or restore record would exceed the 8 KiB that readers allow' },
   ambiguous: { exit: 2, meaning: 'several backups answer the description; the hint names them' },
   'object-exists': { exit: 1, meaning: 'a store already holds an object under that key; nothing is ever overwritten' },
   'object-missing': { exit: 1, meaning: 'a store holds no object under that key' },

@@ -1,8 +1,9 @@
 /** Writing later facts: the same object under the same name to every store given, so that each store alone tells the whole story. */
 import { asError } from '../errors.ts';
 import { encodeAcceptance, encodeCheck, FACT_SCHEMA } from '../format/facts.ts';
-import type { RandomBytes } from '../format/ids.ts';
+import { IMPORTED_LINEAGE, type RandomBytes } from '../format/ids.ts';
 import { acceptanceKey, checkKey } from '../format/keys.ts';
+import type { RestoreRecord } from '../format/restore-record.ts';
 import type { Acceptance, Check } from '../format/types.ts';
 import type { Store } from '../store/types.ts';
 import type { Backup, Catalog } from './types.ts';
@@ -73,7 +74,7 @@ export async function releaseBackup(
 export async function writeAcceptance(
   stores: readonly Store[],
   cluster: string,
-  fields: Pick<Acceptance, 'kind' | 'lineage' | 'clusterId'> & Partial<Pick<Acceptance, 'reason'>>,
+  fields: Pick<Acceptance, 'kind' | 'lineage' | 'clusterId'> & Partial<Pick<Acceptance, 'reason' | 'restore'>>,
   context: FactContext,
 ): Promise<readonly FactOutcome[]> {
   const acceptance: Acceptance = { schema: FACT_SCHEMA, time: context.now.toISOString(), tool: context.tool, ...fields };
@@ -83,6 +84,24 @@ export async function writeAcceptance(
     encodeAcceptance(acceptance),
     context.signal,
   );
+}
+
+/**
+ * Tells the stores of what a restore made: the next generation that begins with its cluster id is accepted by that, and `restore --check` finds the record.
+ * `cluster` is the name under which backups of the restored cluster will lie; nothing is written when there is none (the source was a file).
+ * @throws the first store's error when no store took it
+ */
+export async function announceRestore(
+  stores: readonly Store[],
+  restore: RestoreRecord,
+  context: FactContext,
+  cluster: string | undefined = restore.source.cluster,
+): Promise<readonly FactOutcome[]> {
+  if (cluster === undefined) return [];
+  // A file is of no history that is known, like everything that was imported.
+  const { clusterId, source } = restore;
+  const lineage = source.lineage ?? IMPORTED_LINEAGE;
+  return await writeAcceptance(stores, cluster, { kind: 'restore', lineage, clusterId, restore }, context);
 }
 
 function newestVerified({ backups }: Catalog, lineage: string): Backup | undefined {

@@ -3,7 +3,7 @@
  * manifest says about names: an object counts under the name it was found at, and only if the inside agrees.
  */
 import { asError, WardenError } from '../errors.ts';
-import { decodeAcceptance, decodeCheck, FACT_MAX_BYTES } from '../format/facts.ts';
+import { ACCEPTANCE_MAX_BYTES, decodeAcceptance, decodeCheck, FACT_MAX_BYTES } from '../format/facts.ts';
 import { clusterPrefix, manifestKey, parseKey, type ParsedKey } from '../format/keys.ts';
 import { decodeManifest, MANIFEST_READ_BYTES, type DecodedManifest } from '../format/manifest.ts';
 import type { Acceptance, Check, Manifest } from '../format/types.ts';
@@ -100,7 +100,7 @@ export async function scanStore(store: Store, cluster: string, cached: CachedObj
   }
 
   const foundAcceptances: Acceptance[] = [];
-  const readAcceptances = await inParallel(acceptances, READS, signal, ({ info }) => read(info, FACT_MAX_BYTES, decodeAcceptance));
+  const readAcceptances = await inParallel(acceptances, READS, signal, ({ info }) => read(info, ACCEPTANCE_MAX_BYTES, decodeAcceptance));
   for (const [index, { info }] of acceptances.entries()) {
     const outcome = readAcceptances[index]!;
     if ('value' in outcome) foundAcceptances.push(outcome.value);

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { sampleAcceptance, sampleCheck, sampleManifest } from '../../test/support/manifests.ts';
+import { sampleAcceptance, sampleCheck, sampleManifest, sampleRestore } from '../../test/support/manifests.ts';
 import { ACCEPTANCE_FIELDS, CHECK_FIELDS } from './facts.ts';
 import { decodeManifest, encodeManifest, MANIFEST_FIELDS, MANIFEST_MAX_BYTES } from './manifest.ts';
+import { encodeRestoreRecord, RESTORE_RECORD_FIELDS, RESTORE_RECORD_MAX_BYTES, type RestoreRecord } from './restore-record.ts';
 import { TEXT_LENGTH } from './shape.ts';
 import type { Acceptance, Check, Manifest } from './types.ts';
 
@@ -23,7 +24,8 @@ const fullManifest: Required<Manifest> = {
   signature: 'x',
 };
 const fullCheck = { ...sampleCheck({ id: fullManifest.id, kind: 'verify' }), proof: fullManifest.proof, reason: 'x' } as Required<Check>;
-const fullAcceptance: Required<Acceptance> = { ...sampleAcceptance(), reason: 'x' };
+const fullRestore = sampleRestore({ filtered: true }) as Required<RestoreRecord>;
+const fullAcceptance: Required<Acceptance> = { ...sampleAcceptance(), reason: 'x', restore: fullRestore };
 
 describe('docs/formats.md', () => {
   test('lists the fields of a manifest, in order, and which of them may be absent', () => {
@@ -40,6 +42,17 @@ describe('docs/formats.md', () => {
     expect(Object.keys(fullAcceptance).sort()).toEqual(Object.keys(ACCEPTANCE_FIELDS).sort());
     expect(tableUnder('Checks')).toEqual(tableOf(CHECK_FIELDS));
     expect(tableUnder('Generations')).toEqual(tableOf(ACCEPTANCE_FIELDS));
+  });
+
+  test('lists the fields of the record of a restore, in order', () => {
+    expect(Object.keys(fullRestore).sort()).toEqual(Object.keys(RESTORE_RECORD_FIELDS).sort());
+    const written = JSON.parse(encodeRestoreRecord(fullRestore).toString()) as Record<string, unknown>;
+    expect(tableUnder('Restore record').map(({ path }) => path)).toEqual(pathsOf(written).map((path) => path.slice(1)));
+    expect(tableUnder('Restore record').flatMap(({ path, present }) => (present === 'optional' ? [path] : []))).toEqual([
+      ...['source.backup', 'source.cluster', 'source.lineage'],
+      ...tableOf(RESTORE_RECORD_FIELDS).flatMap(({ path, present }) => (present === 'optional' ? [path] : [])),
+    ]);
+    expect(RESTORE_RECORD_MAX_BYTES).toBe(MANIFEST_MAX_BYTES);
   });
 
   test('names the limit of a manifest', () => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { WardenError } from '../errors.ts';
-import { sampleAcceptance, sampleCheck, seededBytes } from '../../test/support/manifests.ts';
+import { sampleAcceptance, sampleCheck, sampleRestore, seededBytes } from '../../test/support/manifests.ts';
 import { decodeAcceptance, decodeCheck, encodeAcceptance, encodeCheck, FACT_MAX_BYTES } from './facts.ts';
 import { acceptanceKey, checkKey } from './keys.ts';
 import type { Check } from './types.ts';
@@ -82,6 +82,22 @@ describe('checks', () => {
 describe('acceptances', () => {
   test('what was written is read back', () => {
     expect(decodeAcceptance(encodeAcceptance(acceptance), acceptanceAt)).toEqual(acceptance);
+  });
+
+  test('that of a restore carries its record', () => {
+    const restore = sampleRestore();
+    const announced = sampleAcceptance({ kind: 'restore', clusterId: restore.clusterId, restore });
+    const at = acceptanceKey('prod', new Date(announced.time), 'restore', random);
+    expect(decodeAcceptance(encodeAcceptance(announced), at)).toEqual(announced);
+    const { restore: _, ...bare } = announced;
+    // A record of a newer version says things that this one does not know: the acceptance counts without it.
+    expect(decodeAcceptance(json({ ...announced, restore: { schema: 2, shape: 'another' } }), at)).toEqual(bare);
+    expect(decodeAcceptance(json(bare), at)).toEqual(bare);
+    expect(() => encodeAcceptance({ ...announced, clusterId: 'c' })).toThrow(
+      /restore.clusterId is "b0c4e1f2a3d4c5b6", expected the cluster id c/,
+    );
+    expect(() => encodeAcceptance({ ...announced, kind: 'accept' })).toThrow(/expected nothing in an acceptance of kind accept/);
+    expect(() => encodeAcceptance({ ...announced, restore: { ...restore, members: [] } })).toThrow(/restore.members is a list of 0/);
   });
 
   test('one under the wrong name is refused', () => {

@@ -4,14 +4,18 @@
 import { WardenError } from '../errors.ts';
 import { ACCEPTANCE_KINDS, CHECK_KINDS, parseKey } from './keys.ts';
 import { parseJson, readProof, serialized, tidyText } from './manifest.ts';
+import { readEmbeddedRecord } from './restore-record.ts';
 import { hexId, id, integer, invalid, lineage, name, oneOf, optional, record, text, time, type Fields, type Reader } from './shape.ts';
 import type { Acceptance, Check } from './types.ts';
 
 /** Schema of checks and acceptances that this version writes. */
 export const FACT_SCHEMA = 1;
 
-/** Far above what any of them needs. */
+/** Far above what any check needs. */
 export const FACT_MAX_BYTES = 4096;
+
+/** An acceptance may carry the record of a restore, which has at most 8 KiB. */
+export const ACCEPTANCE_MAX_BYTES = 12_288;
 
 export const CHECK_FIELDS: Fields<Check> = {
   schema: integer,
@@ -34,6 +38,7 @@ export const ACCEPTANCE_FIELDS: Fields<Acceptance> = {
   lineage,
   clusterId: hexId,
   reason: optional(text),
+  restore: optional(readEmbeddedRecord as Reader<NonNullable<Acceptance['restore']>>),
 };
 
 const readCheck = record<Check>(CHECK_FIELDS);
@@ -46,7 +51,7 @@ export function encodeCheck(check: Check): Buffer {
 
 /** @throws WardenError `manifest-invalid` when readers would not accept it */
 export function encodeAcceptance(acceptance: Acceptance): Buffer {
-  return serialized(readAcceptance(tidied(acceptance), ''));
+  return serialized(agreeing(readAcceptance(tidied(acceptance), '')));
 }
 
 /**
@@ -54,7 +59,7 @@ export function encodeAcceptance(acceptance: Acceptance): Buffer {
  * @throws WardenError `manifest-invalid`, and nothing else whatever the bytes are
  */
 export function decodeCheck(bytes: Uint8Array, key: string): Check {
-  const check = complete(decode(readCheck, bytes));
+  const check = complete(decode(readCheck, bytes, FACT_MAX_BYTES));
   const parsed = parseKey(key);
   if (parsed?.type !== 'check' || parsed.id !== check.id || parsed.kind !== check.kind || parsed.timeMs !== Date.parse(check.time)) {
     throw misplaced(key, `a ${check.kind} of ${check.id} at ${check.time}`);
@@ -67,7 +72,7 @@ export function decodeCheck(bytes: Uint8Array, key: string): Check {
  * @throws WardenError `manifest-invalid`, and nothing else whatever the bytes are
  */
 export function decodeAcceptance(bytes: Uint8Array, key: string): Acceptance {
-  const acceptance = decode(readAcceptance, bytes);
+  const acceptance = agreeing(decode(readAcceptance, bytes, ACCEPTANCE_MAX_BYTES));
   const parsed = parseKey(key);
   if (parsed?.type !== 'acceptance' || parsed.kind !== acceptance.kind || parsed.timeMs !== Date.parse(acceptance.time)) {
     throw misplaced(key, `${acceptance.kind} at ${acceptance.time}`);
@@ -75,8 +80,8 @@ export function decodeAcceptance(bytes: Uint8Array, key: string): Acceptance {
   return acceptance;
 }
 
-function decode<T extends { readonly schema: number }>(reader: Reader<T>, bytes: Uint8Array): T {
-  if (bytes.length > FACT_MAX_BYTES) throw invalid('', `at most ${FACT_MAX_BYTES} bytes`, bytes.length);
+function decode<T extends { readonly schema: number }>(reader: Reader<T>, bytes: Uint8Array, maxBytes: number): T {
+  if (bytes.length > maxBytes) throw invalid('', `at most ${maxBytes} bytes`, bytes.length);
   const value = parseJson(bytes);
   const schema = record<{ schema: number }>({ schema: integer })(value, '').schema;
   // Unlike a manifest's, a newer one is just unreadable: the catalog then assumes the worst of what its name says.
@@ -93,6 +98,20 @@ function complete(check: Check): Check {
   if ((check.kind === 'verify' || check.kind === 'drill') && check.outcome === undefined)
     throw invalid('outcome', 'what came out', check.outcome);
   return check;
+}
+
+/** Only a restore has a record, and it announces the cluster of that record and no other. */
+function agreeing(acceptance: Acceptance): Acceptance {
+  const { kind, clusterId, restore } = acceptance;
+  if (restore === undefined) {
+    // Passed over because its schema is newer: nothing of it is left.
+    const { restore: _, ...without } = acceptance;
+    return without;
+  }
+  if (kind !== 'restore') throw invalid('restore', `nothing in an acceptance of kind ${kind}`, restore);
+  if (restore.clusterId !== clusterId)
+    throw invalid('restore.clusterId', `the cluster id ${clusterId} of the acceptance`, restore.clusterId);
+  return acceptance;
 }
 
 function tidied<T extends { readonly reason?: string }>(fact: T): T {

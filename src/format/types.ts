@@ -1,4 +1,5 @@
 /** What is written beside a backup's data. Every 64-bit number that may exceed 2^53 is a decimal string; ids of members and clusters are lower-case hex without padding, as etcdctl prints them. */
+import type { RestoreRecord } from './restore-record.ts';
 
 /** Version of the manifest's schema; readers list newer ones as such and never prune them. */
 export const MANIFEST_SCHEMA = 1;
@@ -121,4 +122,6 @@ export interface Acceptance {
   readonly lineage: string;
   readonly clusterId: string;
   readonly reason?: string;
+  /** What a restore made; absent too when it is of a newer schema than this version reads. */
+  readonly restore?: RestoreRecord;
 }

@@ -1,4 +1,5 @@
 import { newId } from '../../src/format/ids.ts';
+import type { RestoreRecord } from '../../src/format/restore-record.ts';
 import type { Acceptance, Check, Manifest } from '../../src/format/types.ts';
 
 /** Chance from a seed (a linear congruential generator): tests that fail are repeatable. */
@@ -64,4 +65,30 @@ export function sampleAcceptance(fields: Partial<Acceptance> = {}): Acceptance {
     clusterId: 'cdf818194e3a8c32',
     ...fields,
   };
+}
+
+/** What a restore of the sample backup to three members made; `undefined` takes an optional field away. */
+export function sampleRestore(fields: { readonly [Name in keyof RestoreRecord]?: RestoreRecord[Name] | undefined } = {}): RestoreRecord {
+  return {
+    schema: 1,
+    tool: 'etcd-warden 0.1.0',
+    time: '2026-11-22T11:00:00.000Z',
+    source: { backup: '20261122T100000123Z-k3f9qa', cluster: 'prod', lineage: LINEAGE_ONE, databaseSha256: 'b'.repeat(64) },
+    attempt: 1,
+    token: `restore-${'5a'.repeat(12)}`,
+    clusterId: 'b0c4e1f2a3d4c5b6',
+    members: [
+      { id: '1f', name: 'm2', peerUrls: ['https://10.0.0.2:2380'] },
+      { id: '8e9e05c52164694d', name: 'm1', peerUrls: ['https://10.0.0.1:2380', 'https://m1.example:2380'] },
+      { id: 'ffffffffffffffff', name: 'm3', peerUrls: ['https://[2001:db8::3]:2380'] },
+    ],
+    revision: '1000000041',
+    compactRevision: '1000000041',
+    hash: 4_294_967_295,
+    keyCount: 12,
+    raisedFrom: '41',
+    builder: 'native',
+    etcd: '3.6',
+    ...fields,
+  } as RestoreRecord;
 }
