@@ -95,7 +95,7 @@ async function openCopy({ id, cluster, manifest }: Backup, store: Store, options
 }
 
 /** Verified copies first, local ones before remote ones, those whose last check failed at the very end: something is better than nothing at 3 a.m. */
-function storesInOrder(backup: Backup, { stores, store: only }: CopyOptions): Store[] {
+export function storesInOrder(backup: Backup, { stores, store: only }: Pick<CopyOptions, 'stores' | 'store'>): Store[] {
   const whole = backup.copies.flatMap((copy) => {
     const store = stores.find(({ name }) => name === copy.store);
     const usable = copy.manifest === 'present' && copy.data === 'present' && (only === undefined || copy.store === only);

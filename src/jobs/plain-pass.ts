@@ -68,8 +68,11 @@ export async function passOver(
   return { databaseBytes: length, databaseSha256, trailer };
 }
 
-/** A file that is torn, or two files in one, has a length that no tool of etcd writes. */
-function hasTrailer(size: number, length: number, name: string): boolean {
+/**
+ * Whether the database is followed by its SHA-256.
+ * @throws WardenError `snapshot-wrong-length`: a file that is torn, or two files in one, has a length that no tool of etcd writes
+ */
+export function hasTrailer(size: number, length: number, name: string): boolean {
   if (size === length + TRAILER_LENGTH) return true;
   if (size % SMALLEST_PAGE === 0) return false;
   throw new WardenError(

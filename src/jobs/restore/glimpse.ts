@@ -1,0 +1,53 @@
+/** What a few pages of a snapshot tell before it is read as a whole: enough for a plan and for refusals, too little for a promise. */
+import { openBolt } from '../../boltdb/bolt.ts';
+import type { RandomAccess } from '../../boltdb/random-access.ts';
+import { readHead, type Head } from '../../mvcc/head.ts';
+import { keyOf } from '../../mvcc/key-value.ts';
+import { recordsOf } from '../../mvcc/records.ts';
+import { mainOf } from '../../mvcc/revision.ts';
+import type { RecordSource } from '../../mvcc/source.ts';
+
+export interface Glimpse {
+  readonly head: Head;
+  /** Keys of Kubernetes are among those that were met. */
+  readonly kubernetes: boolean;
+}
+
+/** Leaves that are looked at: in a cluster of Kubernetes nearly every record is one of its own, so that one in a dozen places is met almost surely. */
+const PLACES = 12n;
+
+const REGISTRY = Buffer.from('/registry/');
+const COMPACT_KEY = Buffer.from('compact_rev_key');
+
+/** @throws WardenError `not-bolt`, `not-etcd`, `bolt-damaged`, and what reading throws */
+export async function glimpse(file: RandomAccess, signal: AbortSignal): Promise<Glimpse> {
+  const db = await openBolt(file, signal);
+  const head = await readHead(db, signal);
+  return { head, kubernetes: await meetsKubernetes(await recordsOf(db, signal), head.revision, signal) };
+}
+
+/** Records lie in the order of their revisions, so equal steps from the first to the last meet the file everywhere. */
+async function meetsKubernetes(records: RecordSource, end: bigint, signal: AbortSignal): Promise<boolean> {
+  let begin = 0n;
+  for (let place = 0n; place <= PLACES; place += 1n) {
+    const { met, main } = await leafFrom(records, begin + ((end - begin) * place) / PLACES, signal);
+    if (met) return true;
+    if (place === 0n) begin = main;
+  }
+  return false;
+}
+
+/** The leaf that holds the first record from `main` on. */
+async function leafFrom(
+  records: RecordSource,
+  main: bigint,
+  signal: AbortSignal,
+): Promise<{ readonly met: boolean; readonly main: bigint }> {
+  for await (const batch of records.records({ from: main, signal }))
+    return { met: batch.some(({ value }) => ofKubernetes(keyOf(value))), main: mainOf(batch[0]!.key) };
+  return { met: false, main };
+}
+
+function ofKubernetes(key: Buffer): boolean {
+  return key.equals(COMPACT_KEY) || key.subarray(0, REGISTRY.length).equals(REGISTRY);
+}
