@@ -22,6 +22,17 @@ export const ERRORS = {
   'no-quorum': { exit: 1, meaning: 'the cluster has no leader, or cannot agree in time' },
   'no-space': { exit: 1, meaning: 'the NOSPACE alarm of etcd is armed: it accepts no writes' },
   learner: { exit: 1, meaning: 'a learner was asked for what only voters tell' },
+  'peers-not-connected': {
+    exit: 14,
+    meaning: 'etcd changes no membership before its members were connected to each other for five seconds',
+  },
+  'too-few-started': { exit: 14, meaning: 'etcd changes no membership while too few of its members were ever started' },
+  'too-many-learners': { exit: 14, meaning: 'the cluster has as many learners as it allows' },
+  'learner-behind': { exit: 1, meaning: 'a learner has not caught up far enough to vote' },
+  'not-learner': { exit: 14, meaning: 'a voter was to be promoted' },
+  'member-exists': { exit: 14, meaning: 'another member of the cluster has that peer URL, name or id' },
+  'member-missing': { exit: 10, meaning: 'the cluster has no such member' },
+  'outcome-unknown': { exit: 1, meaning: 'a change was asked for and its answer was lost: it may have happened' },
   'etcd-failed': { exit: 1, meaning: 'etcd answered with an error that has no better name' },
   'cluster-ids-disagree': { exit: 14, meaning: 'the endpoints belong to different clusters and none of these has a majority' },
   'snapshot-cut': { exit: 1, meaning: 'the snapshot stream broke off before its end' },
@@ -39,7 +50,10 @@ export const ERRORS = {
   'not-bolt': { exit: 13, meaning: 'not a bbolt database: no valid meta page' },
   'not-etcd': { exit: 13, meaning: 'a bbolt database, but not one that etcd could have written' },
   'history-broken': { exit: 13, meaning: 'the changes of a database contradict each other: one is missing, or is not what it was' },
-  'newer-schema': { exit: 14, meaning: 'a database of an etcd, or a record of an etcd-warden, that is newer than those this version knows' },
+  'newer-schema': {
+    exit: 14,
+    meaning: 'a database of an etcd, or a record of an etcd-warden, that is newer than those this version knows',
+  },
   'revision-compacted': { exit: 10, meaning: 'a revision is asked for whose history was compacted away, in a backup or in the cluster' },
   'revision-future': {
     exit: 10,
@@ -51,7 +65,10 @@ export const ERRORS = {
     meaning:
       'the key index beside a backup is damaged, cut short, of another backup or of a newer version; that says nothing of the backup',
   },
-  'manifest-invalid': { exit: 13, meaning: 'a manifest, check, acceptance or restore record is not one that this version or an earlier one writes' },
+  'manifest-invalid': {
+    exit: 13,
+    meaning: 'a manifest, check, acceptance or restore record is not one that this version or an earlier one writes',
+  },
   'manifest-too-long': { exit: 1, meaning: 'a manifest or restore record would exceed the 8 KiB that readers allow' },
   ambiguous: { exit: 2, meaning: 'several backups answer the description; the hint names them' },
   'object-exists': { exit: 1, meaning: 'a store already holds an object under that key; nothing is ever overwritten' },

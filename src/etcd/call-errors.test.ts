@@ -1,6 +1,7 @@
 import { status as Code } from '@grpc/grpc-js';
 import { expect, test } from 'vitest';
 import { explainCall, tokenRefused } from './call-errors.ts';
+import { changedNothing } from './membership-errors.ts';
 
 function failure(code: number, details: string): Error {
   return Object.assign(new Error(`${code} X: ${details}`), { code, details });
@@ -51,6 +52,36 @@ test.each([
   const explained = explain(failure(code, details));
   expect(explained.code).toBe(expected);
   expect(explained.message).toContain(sentence);
+});
+
+test.each([
+  ['unhealthy cluster', 'peers-not-connected', 'for the last 5 s'],
+  ['re-configuration failed due to not enough started members', 'too-few-started', 'too few of its voters'],
+  ['can only promote a learner member which is in sync with leader', 'learner-behind', '90 % of its raft log'],
+  ['can only promote a learner member', 'not-learner', 'is a voter already'],
+  ['too many learner members in cluster', 'too-many-learners', 'as many learners as it allows'],
+  ['Peer URLs already exists', 'member-exists', 'another member has that peer URL'],
+  ['member ID already exist', 'member-exists', 'a member with that id exists'],
+  ['member not found', 'member-missing', 'there is no such member'],
+  ['given member URLs are invalid', 'usage', 'does not take these peer URLs'],
+])('a change of membership that etcd refuses as %j is %s, and nothing happened', (text, code, sentence) => {
+  const call = { endpoint: 'http://m1', method: 'Cluster/MemberAdd', user: undefined, signal: undefined, deadlineMs: 5_000 };
+  const explained = explainCall(failure(Code.FAILED_PRECONDITION, `etcdserver: ${text}`), call);
+  expect(explained).toMatchObject({ code, message: expect.stringContaining(sentence), hint: expect.stringMatching(/./) });
+  expect(changedNothing(explained)).toBe(true);
+});
+
+test('a change of membership whose answer was lost may have happened', () => {
+  const call = { endpoint: 'http://m1', method: 'Cluster/MemberAdd', user: undefined, signal: undefined, deadlineMs: 5_000 };
+  const lost = [
+    failure(Code.DEADLINE_EXCEEDED, 'Deadline exceeded'),
+    failure(Code.UNAVAILABLE, 'Connection dropped'),
+    failure(Code.UNAVAILABLE, 'etcdserver: request timed out'),
+    failure(Code.UNKNOWN, 'something new'),
+  ];
+  expect(lost.map((error) => changedNothing(explainCall(error, call)))).toEqual([false, false, false, false]);
+  expect(changedNothing(explainCall(failure(Code.PERMISSION_DENIED, 'etcdserver: permission denied'), call))).toBe(true);
+  expect(changedNothing(new Error('no answer of a member'))).toBe(false);
 });
 
 test('the errors of etcd3, which carry the code in their text alone, are read alike', () => {

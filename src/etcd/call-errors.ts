@@ -5,6 +5,7 @@
  */
 import { type ServiceError, status as Code } from '@grpc/grpc-js';
 import { asError, WardenError } from '../errors.ts';
+import { membershipRefusal } from './membership-errors.ts';
 
 export interface CallContext {
   readonly endpoint: string;
@@ -67,6 +68,8 @@ export function explainCall(thrown: unknown, call: CallContext): WardenError {
     return new WardenError('revision-future', `${what}: the member has not applied the revision yet`, { cause: error });
   if (details.includes('not supported for learner'))
     return new WardenError('learner', `${what}: learners do not answer it`, { cause: error });
+  const refusal = call.method.startsWith('Cluster/') ? membershipRefusal(details, what, error) : undefined;
+  if (refusal !== undefined) return refusal;
   const code = codeOf(error);
   // The member sees the deadline too and may be the first to give up: it resets the stream, or passes its own words on.
   const late = code === Code.DEADLINE_EXCEEDED || code === Code.CANCELLED || /context (deadline exceeded|canceled)/.test(details);

@@ -12,8 +12,14 @@ import {
   DefragmentResponseSchema,
   HashKVRequestSchema,
   HashKVResponseSchema,
+  MemberAddRequestSchema,
+  MemberAddResponseSchema,
   MemberListRequestSchema,
   MemberListResponseSchema,
+  MemberPromoteRequestSchema,
+  MemberPromoteResponseSchema,
+  MemberRemoveRequestSchema,
+  MemberRemoveResponseSchema,
   MoveLeaderRequestSchema,
   MoveLeaderResponseSchema,
   RangeRequestSchema,
@@ -28,6 +34,9 @@ export const HASH_KV = codec('Maintenance/HashKV', HashKVRequestSchema, HashKVRe
 export const DEFRAGMENT = codec('Maintenance/Defragment', DefragmentRequestSchema, DefragmentResponseSchema);
 export const MOVE_LEADER = codec('Maintenance/MoveLeader', MoveLeaderRequestSchema, MoveLeaderResponseSchema);
 export const MEMBER_LIST = codec('Cluster/MemberList', MemberListRequestSchema, MemberListResponseSchema);
+export const MEMBER_ADD = codec('Cluster/MemberAdd', MemberAddRequestSchema, MemberAddResponseSchema);
+export const MEMBER_REMOVE = codec('Cluster/MemberRemove', MemberRemoveRequestSchema, MemberRemoveResponseSchema);
+export const MEMBER_PROMOTE = codec('Cluster/MemberPromote', MemberPromoteRequestSchema, MemberPromoteResponseSchema);
 export const AUTHENTICATE = codec('Auth/Authenticate', AuthenticateRequestSchema, AuthenticateResponseSchema);
 export const RANGE = codec('KV/Range', RangeRequestSchema, RangeResponseSchema);
 export const COMPACT = codec('KV/Compact', CompactionRequestSchema, CompactionResponseSchema);

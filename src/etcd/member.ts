@@ -5,11 +5,23 @@
 import { WardenError } from '../errors.ts';
 import { explainCall, tokenRefused } from './call-errors.ts';
 import { Channel, type Codec } from './channel.ts';
-import { ALARM, COMPACT, DEFRAGMENT, HASH_KV, MEMBER_LIST, MOVE_LEADER, RANGE, STATUS } from './codecs.ts';
+import {
+  ALARM,
+  COMPACT,
+  DEFRAGMENT,
+  HASH_KV,
+  MEMBER_ADD,
+  MEMBER_LIST,
+  MEMBER_PROMOTE,
+  MEMBER_REMOVE,
+  MOVE_LEADER,
+  RANGE,
+  STATUS,
+} from './codecs.ts';
 import { type Credentials, credentialsOf } from './credentials.ts';
 import type { Endpoint } from './endpoint.ts';
 import { hex } from './ids.ts';
-import type { StatusResponse } from './proto/rpc_pb.ts';
+import type { Member, StatusResponse } from './proto/rpc_pb.ts';
 import { callSnapshot, SNAPSHOT_METHOD } from './snapshot-call.ts';
 import { snapshotBatches } from './snapshot-stream.ts';
 import type { Alarm, ClusterAccess, ListedMember, MemberHash, MemberList, MemberStatus, SnapshotMessage } from './types.ts';
@@ -53,14 +65,40 @@ export class MemberClient {
   /** From the member's own memory, or agreed by quorum when `linearizable` (3.5+; 3.4 always answers from memory). Learners refuse. */
   async memberList(options: { readonly linearizable?: boolean; readonly signal?: AbortSignal | undefined } = {}): Promise<MemberList> {
     const reply = await this.#call(MEMBER_LIST, { linearizable: options.linearizable ?? false }, options.signal);
-    const members = reply.members.map((member): ListedMember => ({
-      id: member.id,
-      name: member.name,
-      peerUrls: member.peerUrls,
-      clientUrls: member.clientUrls,
-      learner: member.isLearner,
-    }));
-    return { clusterId: reply.header?.clusterId ?? 0n, members };
+    return { clusterId: reply.header?.clusterId ?? 0n, members: reply.members.map(listed) };
+  }
+
+  /**
+   * Adds a member to the list, through raft. One request: after an answer that was lost it may have happened, which only the member list can tell
+   * ({@link changedNothing} of membership-errors.ts).
+   * @throws WardenError `peers-not-connected` (passes by itself), `too-few-started`, `too-many-learners`, `member-exists`, `permission-denied` (without the root
+   *   role); and, leaving it open, `timeout`, `no-quorum`, `unreachable`, `interrupted`
+   */
+  async memberAdd(options: {
+    readonly peerUrls: readonly string[];
+    readonly learner: boolean;
+    readonly signal?: AbortSignal | undefined;
+  }): Promise<{ readonly member: ListedMember; readonly members: readonly ListedMember[] }> {
+    const reply = await this.#call(MEMBER_ADD, { peerUrls: [...options.peerUrls], isLearner: options.learner }, options.signal);
+    if (reply.member === undefined)
+      throw new WardenError('etcd-failed', `Cluster/MemberAdd at ${this.endpoint}: an answer without a member`);
+    return { member: listed(reply.member), members: reply.members.map(listed) };
+  }
+
+  /**
+   * Takes a member off the list, for ever: its id never comes back, and its process ends by itself when it hears of it. One request, as {@link memberAdd}.
+   * @throws WardenError `member-missing`, `peers-not-connected`, `too-few-started`, `permission-denied`; and what leaves it open
+   */
+  async memberRemove(memberId: bigint, signal?: AbortSignal): Promise<readonly ListedMember[]> {
+    return (await this.#call(MEMBER_REMOVE, { id: memberId }, signal)).members.map(listed);
+  }
+
+  /**
+   * Makes a voter of a learner that has caught up. Ask the leader: it alone knows how far the learner is, and the others only pass the question on.
+   * @throws WardenError `learner-behind` (passes by itself), `not-learner`, `member-missing`, `too-few-started`, `permission-denied`; and what leaves it open
+   */
+  async memberPromote(memberId: bigint, signal?: AbortSignal): Promise<readonly ListedMember[]> {
+    return (await this.#call(MEMBER_PROMOTE, { id: memberId }, signal)).members.map(listed);
   }
 
   /** Through raft, so it needs quorum; {@link status} tells the alarms without. */
@@ -271,6 +309,10 @@ export class MemberClient {
     const method = path.replace(/^\/etcdserverpb\./, '');
     return explainCall(thrown, { endpoint: this.endpoint, method, user: this.#access.user, signal, deadlineMs });
   }
+}
+
+function listed(member: Member): ListedMember {
+  return { id: member.id, name: member.name, peerUrls: member.peerUrls, clientUrls: member.clientUrls, learner: member.isLearner };
 }
 
 function statusOf(endpoint: string, reply: StatusResponse, latencyMs: number): MemberStatus {

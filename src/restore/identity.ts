@@ -6,6 +6,7 @@
  */
 import { createHash } from 'node:crypto';
 import { WardenError } from '../errors.ts';
+import { byBytes, parsePeerUrl } from '../etcd/peer-urls.ts';
 import type { Content, NewCluster, NewMember } from './types.ts';
 
 /** Peer URLs by the name of their member, each list in the order of its bytes. */
@@ -34,7 +35,7 @@ export function parseInitialCluster(text: string): InitialCluster {
     const at = part.indexOf('=');
     const name = part.slice(0, Math.max(at, 0)).trim();
     if (at < 0 || name === '') throw wrong(`${JSON.stringify(part)} in the initial cluster is no name=url`, EXAMPLE);
-    members.set(name, [...(members.get(name) ?? []), peerUrl(part.slice(at + 1), name)]);
+    members.set(name, [...(members.get(name) ?? []), parsePeerUrl(part.slice(at + 1), name)]);
   }
   const owners = new Map<string, string>();
   for (const [name, urls] of members) {
@@ -50,14 +51,6 @@ export function parseInitialCluster(text: string): InitialCluster {
     }
   }
   return members;
-}
-
-/** A comma-separated list of peer URLs, in the order of their bytes. @throws WardenError `usage` */
-export function parsePeerUrls(text: string, member: string): readonly string[] {
-  return text
-    .split(',')
-    .map((url) => peerUrl(url, member))
-    .toSorted(byBytes);
 }
 
 /** In one form whatever the order it was typed in: sorted by name, then by URL. */
@@ -100,24 +93,6 @@ function contentParts({ revision, only, without, bump }: Content): string[] {
     ...prefixes('without', without),
     ...(bump === 'auto' ? [] : [bump === 'none' ? 'no-bump' : `bump=${bump.by}`]),
   ];
-}
-
-/** As etcd's NewURLs wants it: scheme, host and port, nothing behind. Neither is a name looked up nor a URL rewritten: its very bytes make the id. */
-function peerUrl(text: string, member: string): string {
-  const url = text.trim();
-  const match = /^(https?):\/\/(\[[0-9a-fA-F:.%]+\]|[^\s/:?#[\]@]+):(\d{1,5})$/.exec(url);
-  if (match !== null && Number(match[3]) > 0 && Number(match[3]) < 65_536) return url;
-  const bare = /^https?:\/\/[0-9a-fA-F]*(:[0-9a-fA-F]*){2,}$/.test(url);
-  throw wrong(
-    `${JSON.stringify(url)} is no peer URL of member ${member}`,
-    bare
-      ? 'an IPv6 address stands in brackets: https://[2001:db8::1]:2380'
-      : 'scheme, host and port, nothing behind: https://10.0.0.1:2380',
-  );
-}
-
-function byBytes(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 
 function wrong(sentence: string, hint: string): WardenError {
