@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { seedBackup } from '../../test/support/backups.ts';
-import { LINEAGE_ONE, LINEAGE_TWO, seededBytes } from '../../test/support/manifests.ts';
+import { LINEAGE_ONE, LINEAGE_TWO, sampleRestore, seededBytes } from '../../test/support/manifests.ts';
 import { memoryStore } from '../../test/support/memory-store.ts';
-import { holdBackup, releaseBackup, writeAcceptance, writeCheck, type FactContext } from './facts.ts';
+import { announceRestore, holdBackup, releaseBackup, writeAcceptance, writeCheck, type FactContext } from './facts.ts';
 import { readCatalog } from './read.ts';
 
 const { signal } = new AbortController();
@@ -66,6 +66,26 @@ describe('facts', () => {
       { released: true },
       { released: false, accepted: false },
     ]);
+  });
+
+  test('the record of a restore lies in every store, and accepts the generation that begins with its cluster', async () => {
+    const stores = [memoryStore('local'), memoryStore('s3')];
+    seedBackup(stores, { time: '2026-11-22T09:00:00.000Z' });
+    const restore = sampleRestore({ clusterId: 'b' });
+    expect(await announceRestore(stores, restore, at('10:00'))).toMatchObject([{ store: 'local' }, { store: 's3' }]);
+    seedBackup(stores, { time: '2026-11-22T11:00:00.000Z', lineage: LINEAGE_TWO, clusterId: 'b' });
+    const catalog = await readCatalog([stores[1]!], 'prod', { signal });
+    expect(catalog.acceptances).toMatchObject([{ kind: 'restore', lineage: LINEAGE_ONE, restore }]);
+    expect(catalog.generations.map(({ accepted }) => accepted)).toEqual([true, true]);
+  });
+
+  test('a restore from a file is announced only where somebody names the cluster', async () => {
+    const stores = [memoryStore('local')];
+    const restore = sampleRestore({ source: { databaseSha256: 'b'.repeat(64) } });
+    expect(await announceRestore(stores, restore, at('10:00'))).toEqual([]);
+    expect(stores[0]!.objects.size).toBe(0);
+    await announceRestore(stores, restore, at('10:00'), 'prod');
+    expect((await readCatalog(stores, 'prod', { signal })).acceptances).toMatchObject([{ lineage: '0'.repeat(16), restore }]);
   });
 
   test('accepting a generation is seen by the next reading', async () => {

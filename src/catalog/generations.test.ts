@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { LINEAGE_ONE, LINEAGE_TWO, sampleAcceptance, sampleManifest } from '../../test/support/manifests.ts';
 import { IMPORTED_LINEAGE, timeOfId } from '../format/ids.ts';
 import type { Acceptance, Manifest } from '../format/types.ts';
-import { currentGeneration, detectGeneration, generationsOf } from './generations.ts';
+import { announcedRestore, currentGeneration, detectGeneration, generationsOf } from './generations.ts';
 import type { Backup } from './types.ts';
 
 const LINEAGE_THREE = '33333333333333ab';
@@ -74,6 +74,29 @@ describe('generations', () => {
     expect(accepted([sampleAcceptance({ ...before, time: '2026-11-22T02:30:00.000Z' })])).toEqual([true, true, true]);
     expect(accepted([sampleAcceptance({ ...before, time: '2026-11-22T05:00:00.000Z' })])).toEqual([true, false, false]);
     expect(accepted([sampleAcceptance({ ...before, clusterId: 'c' })])).toEqual([true, false, false]);
+  });
+
+  test('a restore accepts neither the history it was made from nor one that another attempt made', () => {
+    const restore = { kind: 'restore', lineage: LINEAGE_TWO, clusterId: 'c', time: '2026-11-22T01:30:00.000Z' } as const;
+    expect(accepted([sampleAcceptance(restore)])).toEqual([true, false, false]);
+  });
+
+  test('clocks that are minutes apart, or a member that was built last, do not cost the acceptance', () => {
+    const late = { kind: 'restore', clusterId: 'b', time: '2026-11-22T02:08:00.000Z' } as const;
+    expect(generationsOf([first, second], [sampleAcceptance(late)])[1]!.accepted).toBe(true);
+    expect(generationsOf([first, second], [sampleAcceptance({ ...late, time: '2026-11-22T02:11:00.000Z' })])[1]!.accepted).toBe(false);
+  });
+
+  test('a restore announces a cluster until a history has begun with it', () => {
+    const record = sampleAcceptance({ kind: 'restore', clusterId: 'b', time: '2026-11-22T01:30:00.000Z' });
+    const seen = (backups: readonly Backup[]): unknown => announcedRestore({ backups, acceptances: [record] }, 'b');
+    expect(seen([first])).toBe(record);
+    expect(seen([first, second])).toBeUndefined();
+    expect(announcedRestore({ backups: [first], acceptances: [record] }, 'c')).toBeUndefined();
+    expect(announcedRestore({ backups: [first], acceptances: [{ ...record, kind: 'accept' }] }, 'b')).toBeUndefined();
+    // Restored again to the same members with the same token: announced again.
+    const again = { ...record, time: '2026-11-22T04:00:00.000Z' };
+    expect(announcedRestore({ backups: [first, second], acceptances: [record, again] }, 'b')).toBe(again);
   });
 
   test('a release releases its history and accepts nothing', () => {

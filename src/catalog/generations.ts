@@ -6,6 +6,9 @@ import { IMPORTED_LINEAGE } from '../format/ids.ts';
 import type { Acceptance } from '../format/types.ts';
 import type { Backup, Catalog, Generation } from './types.ts';
 
+/** The machine of the restore and the one of the backup have clocks of their own; and the last member may be built when the first ones already serve. */
+const CLOCKS_APART_MS = 600_000;
+
 /**
  * The generations of these backups (oldest first): before all others what was imported, if anything was, always accepted, since nobody can tell which history it
  * is of; then the cluster's own in order of their first backup. The first needs no acceptance; a later one needs an `accept`, or the
@@ -15,13 +18,9 @@ export function generationsOf(
   backups: readonly Pick<Backup, 'id' | 'timeMs' | 'manifest'>[],
   acceptances: readonly Acceptance[],
 ): Generation[] {
-  const firsts = new Map<string, Pick<Backup, 'id' | 'timeMs' | 'manifest'>>();
-  for (const backup of backups) {
-    if (!firsts.has(backup.manifest.lineage)) firsts.set(backup.manifest.lineage, backup);
-  }
-  const imported = firsts.get(IMPORTED_LINEAGE);
-  firsts.delete(IMPORTED_LINEAGE);
-  const generations = [...firsts.values()];
+  const firsts = firstsOf(backups);
+  const imported = firsts.find(({ manifest }) => manifest.lineage === IMPORTED_LINEAGE);
+  const generations = firsts.filter((each) => each !== imported);
   const announced = new Set(acceptances.flatMap((each) => lineagesOf(each, generations)));
   const lastAnnounced = generations.findLastIndex(({ manifest }) => announced.has(manifest.lineage));
   const described = ({ id, manifest }: (typeof generations)[number], accepted: boolean): Generation => ({
@@ -86,12 +85,37 @@ export function detectGeneration(catalog: Pick<Catalog, 'backups' | 'generations
   return { kind: 'same', lineage, parent: backups.at(-1)!.id };
 }
 
+/**
+ * The record of a restore that announced this cluster id, as long as no history has begun with it since: once one has, a cluster that goes back again under the
+ * same id is nobody's restore. The newest when several members of one restore were built one after the other.
+ */
+export function announcedRestore(
+  { backups, acceptances }: Pick<Catalog, 'backups' | 'acceptances'>,
+  clusterId: string,
+): Acceptance | undefined {
+  const announced = acceptances.findLast((each) => each.kind === 'restore' && each.clusterId === clusterId);
+  if (announced === undefined) return undefined;
+  const begun = firstsOf(backups).some(({ timeMs, manifest }) => timeMs >= Date.parse(announced.time) && manifest.clusterId === clusterId);
+  return begun ? undefined : announced;
+}
+
 /** The lineages that an acceptance speaks for. */
 function lineagesOf({ kind, lineage, clusterId, time }: Acceptance, generations: readonly Pick<Backup, 'timeMs' | 'manifest'>[]): string[] {
   if (kind === 'release') return [];
   if (kind === 'accept') return [lineage];
   // A restore ends before the first backup of what it built, whose lineage it cannot know: the first history of that cluster from then on, and no later
-  // one, since the same id may come back with another restore.
-  const begun = generations.find(({ timeMs, manifest }) => timeMs >= Date.parse(time) && manifest.clusterId === clusterId);
-  return begun === undefined ? [lineage] : [lineage, begun.manifest.lineage];
+  // one, since the same id may come back with another restore. Nor the history it was made from: nobody said that that one is right.
+  const own = generations.filter(({ manifest }) => manifest.clusterId === clusterId);
+  const ms = Date.parse(time);
+  const begun = own.find(({ timeMs }) => timeMs >= ms) ?? own.findLast(({ timeMs }) => timeMs >= ms - CLOCKS_APART_MS);
+  return begun === undefined ? [] : [begun.manifest.lineage];
+}
+
+/** The first backup of each history, oldest first. */
+function firstsOf<T extends Pick<Backup, 'manifest'>>(backups: readonly T[]): T[] {
+  const firsts = new Map<string, T>();
+  for (const backup of backups) {
+    if (!firsts.has(backup.manifest.lineage)) firsts.set(backup.manifest.lineage, backup);
+  }
+  return [...firsts.values()];
 }

@@ -418,13 +418,27 @@ describe('the protection of a cluster', () => {
         if (job.verb === 'survey') return surveyResult(START, { unaccepted });
         if (job.verb !== 'backup') return undefined;
         unaccepted = { lineage: 'abc', clusterId: 'f00' };
-        return backupResult({ newGeneration: { lineage: 'abc', reason: 'another cluster id' } });
+        return backupResult({ newGeneration: { lineage: 'abc', reason: 'another cluster id', accepted: false } });
       },
     });
     await clock.advance(MINUTE);
     expect(said('accept-cluster')).toBe(true);
     expect(protection.status().unaccepted).toEqual(unaccepted);
     expect(await metric('etcd_warden_generation_unaccepted')).toBe(1);
+  });
+
+  test('a new generation that a restore had announced alarms nobody', async () => {
+    const { clock, protection, metric, said } = await protect({
+      answer: (job) =>
+        job.verb === 'backup'
+          ? backupResult({ newGeneration: { lineage: 'abc', reason: 'another cluster id; it was restored', accepted: true } })
+          : undefined,
+    });
+    await clock.advance(MINUTE);
+    expect(said('which a restore had announced')).toBe(true);
+    expect(said('accept-cluster')).toBe(false);
+    expect(protection.status().unaccepted).toBeUndefined();
+    expect(await metric('etcd_warden_generation_unaccepted')).toBe(0);
   });
 
   test('fault 26: a daemon killed during a run catches the slot up after its restart', async () => {

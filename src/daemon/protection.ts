@@ -354,7 +354,10 @@ export class Protection {
     if (result.disagreement !== undefined) logger.error({ id, ...result.disagreement }, 'members disagree: one of them is corrupt');
     if (suspect !== undefined) logger.error({ id, reason: suspect }, 'the backup is suspect');
     if (outcome === 'complete') this.#newestComplete = this.#newest;
-    if (result.newGeneration !== undefined) {
+    if (result.newGeneration?.accepted === true) {
+      this.#unaccepted = undefined;
+      logger.info({ id, ...result.newGeneration }, 'a new generation, which a restore had announced');
+    } else if (result.newGeneration !== undefined) {
       this.#unaccepted = { lineage: result.newGeneration.lineage, clusterId: '' };
       logger.error(
         { id, lineage: result.newGeneration.lineage, reason: result.newGeneration.reason },

@@ -18,7 +18,8 @@ export function recordBackup(metrics: Metrics, cluster: string, result: BackupRe
   recordProof(metrics, cluster, result);
   const full = result.stores.some((store) => store.error?.code === 'disk-full');
   metrics.set('etcd_warden_disk_full', { cluster }, full ? 1 : 0);
-  if (result.newGeneration !== undefined) metrics.set('etcd_warden_generation_unaccepted', { cluster }, 1);
+  if (result.newGeneration !== undefined)
+    metrics.set('etcd_warden_generation_unaccepted', { cluster }, result.newGeneration.accepted ? 0 : 1);
 }
 
 function recordProof(metrics: Metrics, cluster: string, { proof, unproved, disagreement, stall }: BackupResult): void {

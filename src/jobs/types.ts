@@ -74,7 +74,8 @@ export interface BackupResult {
   readonly disagreement?: NonNullable<Manifest['disagreement']>;
   /** How long members applied no writes for the proof: foretold, and the longest answer that came. */
   readonly stall?: { readonly predictedMs: number; readonly longestMs?: number };
-  readonly newGeneration?: { readonly lineage: string; readonly reason: string };
+  /** `accepted`: by the record of a restore, or by the caller. */
+  readonly newGeneration?: { readonly lineage: string; readonly reason: string; readonly accepted: boolean };
 }
 
 /** What a daemon learns about a cluster's backups from a child, so that it opens no store itself. Times are ms since 1970. */

@@ -311,7 +311,15 @@ class BackupRun {
       ...(unproved === undefined ? {} : { unproved }),
       ...(disagreement === undefined ? {} : { disagreement }),
       ...(verdict.stall === undefined ? {} : { stall: verdict.stall }),
-      ...(belonging.opens === undefined ? {} : { newGeneration: { lineage: manifest.lineage, reason: belonging.opens } }),
+      ...(belonging.opens === undefined
+        ? {}
+        : {
+            newGeneration: {
+              lineage: manifest.lineage,
+              reason: belonging.opens,
+              accepted: belonging.announced || belonging.accepts !== undefined,
+            },
+          }),
     };
   }
 

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
+import { announceRestore } from '../../catalog/facts.ts';
 import { readCatalog } from '../../catalog/read.ts';
 import type { Catalog } from '../../catalog/types.ts';
 import type { ClusterView, MemberStatus } from '../../etcd/types.ts';
 import { seedBackup } from '../../../test/support/backups.ts';
-import { LINEAGE_ONE, seededBytes } from '../../../test/support/manifests.ts';
+import { LINEAGE_ONE, sampleRestore, seededBytes } from '../../../test/support/manifests.ts';
 import { memoryStore } from '../../../test/support/memory-store.ts';
 import { belongsTo, seenOf } from './generation.ts';
 
@@ -87,6 +88,20 @@ describe('the history that a backup belongs to', () => {
     const belonging = belongsTo(await catalogOfOne(), view([status({ clusterId: 5n })]), request, random);
     expect(belonging.lineage).not.toBe(LINEAGE_ONE);
     expect(belonging).toMatchObject({ parent: undefined, opens: expect.stringContaining('the cluster id is 5') });
+  });
+
+  test('a cluster that a restore announced is backed up by a single command without a question; that of another attempt is not', async () => {
+    const store = memoryStore('local');
+    const { id } = seedBackup([store]);
+    const restore = sampleRestore({ clusterId: '5', source: { ...sampleRestore().source, backup: id } });
+    const { signal } = new AbortController();
+    await announceRestore([store], restore, { tool: 'etcd-warden 0.1.0', now: new Date('2026-11-22T11:00:00.000Z'), random, signal });
+    const catalog = await readCatalog([store], 'prod', { signal });
+    const belonging = belongsTo(catalog, view([status({ clusterId: 5n, revision: 3n })]), ask, random);
+    expect(belonging).toMatchObject({ parent: undefined, announced: true, accepts: undefined });
+    expect(belonging.opens).toContain(`it was restored on 2026-11-22T11:00:00.000Z from ${id}`);
+    expect(belonging.lineage).not.toBe(LINEAGE_ONE);
+    expect(() => belongsTo(catalog, view([status({ clusterId: 6n })]), ask, random)).toThrow(/cluster id is 6/);
   });
 
   test('a history that moved back is refused while the cluster has its quorum', async () => {

@@ -1,9 +1,10 @@
 /** Which history this backup belongs to. */
-import { currentGeneration, detectGeneration, type SeenCluster } from '../../catalog/generations.ts';
+import { announcedRestore, currentGeneration, detectGeneration, type SeenCluster } from '../../catalog/generations.ts';
 import type { Backup, Catalog } from '../../catalog/types.ts';
 import { WardenError } from '../../errors.ts';
 import { hex } from '../../etcd/ids.ts';
 import type { ClusterView, MemberStatus } from '../../etcd/types.ts';
+import type { Acceptance } from '../../format/types.ts';
 import { newLineage, type RandomBytes } from '../../format/ids.ts';
 import type { BackupRequest } from '../types.ts';
 
@@ -12,6 +13,8 @@ export interface Belonging {
   readonly parent: Backup | undefined;
   /** Set when this backup opens a generation: why. */
   readonly opens: string | undefined;
+  /** A restore said that this generation would begin: nobody needs to be asked. */
+  readonly announced: boolean;
   /** Set when the caller accepts a generation, the one that this backup opens or one that a daemon has opened before: the reason to record. */
   readonly accepts: string | undefined;
   /** Set when the history looks moved back, but only because too few members can be seen. */
@@ -27,7 +30,7 @@ export function belongsTo(
 ): Belonging {
   const seen = seenOf(view);
   const verdict = detectGeneration(catalog, seen);
-  const nothing = { parent: undefined, opens: undefined, accepts: undefined, doubt: undefined };
+  const nothing = { parent: undefined, opens: undefined, accepts: undefined, announced: false, doubt: undefined };
   if (verdict.kind === 'first') return { ...nothing, lineage: newLineage(random) };
   const current = currentGeneration(catalog.generations);
   if (verdict.kind === 'same') {
@@ -43,6 +46,9 @@ export function belongsTo(
       doubt: `${verdict.reason}; without quorum that may be a member that lags`,
     };
   }
+  const announced = announcedRestore(catalog, seen.clusterId);
+  if (announced !== undefined)
+    return { ...nothing, lineage: newLineage(random), opens: `${verdict.reason}; ${restoredText(announced)}`, announced: true };
   if (request.onNewGeneration === 'refuse' && !request.acceptCluster) {
     throw new WardenError('refused', `cluster ${request.cluster} is not the one of the earlier backups: ${verdict.reason}`, {
       hint: 'after a restore or a rebuild that you know of, say --accept-cluster; otherwise check --endpoints and --cluster',
@@ -50,6 +56,10 @@ export function belongsTo(
   }
   const accepts = request.acceptCluster ? verdict.reason : undefined;
   return { ...nothing, lineage: newLineage(random), opens: verdict.reason, accepts };
+}
+
+function restoredText({ time, restore }: Acceptance): string {
+  return `it was restored on ${time}${restore?.source.backup === undefined ? '' : ` from ${restore.source.backup}`}`;
 }
 
 /** The furthest that any member of the majority's cluster has got: one that lags is not a history that moved back. */
