@@ -1,0 +1,130 @@
+/** The questions behind live.ts: each has a deadline, and silence is an answer. */
+import { lookup } from 'node:dns/promises';
+import { request as requestHttp, type RequestOptions } from 'node:http';
+import { request as requestHttps } from 'node:https';
+import { networkInterfaces } from 'node:os';
+import { asError } from '../errors.ts';
+import { parseEndpoint, isLoopback } from '../etcd/endpoint.ts';
+import { MemberClient } from '../etcd/member.ts';
+import { TlsMaterial } from '../etcd/tls.ts';
+import type { ClusterAccess } from '../etcd/types.ts';
+import type { NewMember } from './types.ts';
+
+/** A peer URL at which somebody listens. */
+export interface PeerSight {
+  readonly member: string;
+  readonly url: string;
+  /** Undefined: whoever listens did not say. */
+  readonly clusterId: bigint | undefined;
+  readonly why?: string;
+}
+
+/** A client endpoint that answers. */
+export interface EndpointSight {
+  readonly endpoint: string;
+  readonly clusterId: bigint;
+  /** Of the member behind it; empty when it does not tell. */
+  readonly peerUrls: readonly string[];
+}
+
+export interface Limits {
+  readonly signal: AbortSignal;
+  readonly patienceMs: number;
+}
+
+/** Only those at which somebody listens. */
+export async function askPeers(members: readonly NewMember[], tls: ClusterAccess['tls'], limits: Limits): Promise<PeerSight[]> {
+  const sights = await Promise.all(
+    members.flatMap(({ name, peerUrls }) =>
+      peerUrls.map(async (url): Promise<PeerSight[]> => {
+        const answer = await askPeer(url, tls, limits);
+        return answer === undefined ? [] : [{ member: name, url, ...answer }];
+      }),
+    ),
+  );
+  return sights.flat();
+}
+
+type PeerAnswer = Pick<PeerSight, 'clusterId' | 'why'>;
+
+/** Undefined when nobody listens there. */
+function askPeer(url: string, tls: ClusterAccess['tls'], { signal, patienceMs }: Limits): Promise<PeerAnswer | undefined> {
+  const { promise, resolve } = Promise.withResolvers<PeerAnswer | undefined>();
+  let connected = false;
+  const secure = url.startsWith('https:');
+  const options: RequestOptions & { rejectUnauthorized?: boolean } = {
+    agent: false,
+    signal: AbortSignal.any([signal, AbortSignal.timeout(patienceMs)]),
+    ...(secure ? { ...clientContext(tls), rejectUnauthorized: false } : {}),
+  };
+  const request = (secure ? requestHttps : requestHttp)(`${url}/members`, options, (response) => {
+    const id = String(response.headers['x-etcd-cluster-id'] ?? '');
+    resolve(
+      /^[0-9a-f]{1,16}$/.test(id)
+        ? { clusterId: BigInt(`0x${id}`) }
+        : { clusterId: undefined, why: `it answers ${response.statusCode}, not as a member of etcd` },
+    );
+    response.destroy();
+  });
+  request.on('socket', (socket) => socket.once('connect', () => (connected = true)));
+  request.on('error', (error) => resolve(connected ? { clusterId: undefined, why: reasonOf(error, patienceMs) } : undefined));
+  request.end();
+  return promise;
+}
+
+/**
+ * Our certificate where there is one. Theirs is not checked: the peers' CA is often another one than the clients', nothing secret is said, and whoever lies here can
+ * only make a restore be refused.
+ */
+function clientContext(tls: ClusterAccess['tls']): Pick<ReturnType<TlsMaterial['connectOptions']>, 'secureContext'> {
+  if (tls === undefined) return {};
+  try {
+    return { secureContext: new TlsMaterial(tls).context() };
+  } catch {
+    return {}; // the files went down with the cluster
+  }
+}
+
+function reasonOf(error: Error, patienceMs: number): string {
+  return error.name === 'AbortError' || error.name === 'TimeoutError' ? `no answer within ${patienceMs} ms` : asError(error).message;
+}
+
+/** Only those that answer. Nobody logs in: Status and the member list are told to everybody, and a login would wait for a quorum. */
+export async function askEndpoints(access: ClusterAccess, { signal, patienceMs }: Limits): Promise<EndpointSight[]> {
+  const anonymous: ClusterAccess = {
+    ...access,
+    user: undefined,
+    password: undefined,
+    requestTimeoutMs: patienceMs,
+    dialTimeoutMs: patienceMs,
+  };
+  const sights = await Promise.all(access.endpoints.map((endpoint) => askEndpoint(anonymous, endpoint, signal)));
+  return sights.filter((sight) => sight !== undefined);
+}
+
+async function askEndpoint(access: ClusterAccess, endpoint: string, signal: AbortSignal): Promise<EndpointSight | undefined> {
+  let client: MemberClient | undefined;
+  try {
+    client = new MemberClient(access, endpoint);
+    const [status, list] = await Promise.all([client.status(signal), client.memberList({ signal }).catch(() => undefined)]);
+    const peerUrls = list?.members.find(({ id }) => id === status.memberId)?.peerUrls ?? [];
+    return { endpoint: client.endpoint, clusterId: status.clusterId, peerUrls };
+  } catch {
+    return undefined; // down, or not to be asked: the peer URLs tell as well
+  } finally {
+    client?.close();
+  }
+}
+
+/** Whether a peer URL leads to this machine, so that whoever listens there holds the directory. */
+export async function isOfThisMachine(url: string, { signal, patienceMs }: Limits): Promise<boolean> {
+  const endpoint = parseEndpoint(url, false);
+  if (isLoopback(endpoint)) return true;
+  const own = new Set(Object.values(networkInterfaces()).flatMap((all) => all?.map(({ address }) => address) ?? []));
+  if (own.has(endpoint.host)) return true;
+  const { promise: late, resolve } = Promise.withResolvers<undefined>();
+  const timer = AbortSignal.any([signal, AbortSignal.timeout(patienceMs)]);
+  timer.addEventListener('abort', () => resolve(undefined), { once: true });
+  const found = await Promise.race([lookup(endpoint.host, { all: true }).catch(() => undefined), late]);
+  return found?.some(({ address }) => own.has(address)) === true;
+}
