@@ -21,10 +21,10 @@ export function findBackup(catalog: Catalog, reference: string): Backup {
     const own = catalog.backups.filter((backup) => !isImported(backup));
     return newestOf(own.some(({ state }) => state !== 'damaged') ? own : catalog.backups, catalog, 'left');
   }
-  const until = endOf(reference);
-  if (until !== undefined)
+  const period = periodOf(reference);
+  if (period !== undefined)
     return newestOf(
-      catalog.backups.filter(({ timeMs }) => timeMs < until),
+      catalog.backups.filter(({ timeMs }) => timeMs < period.untilMs),
       catalog,
       `not after ${reference}`,
     );
@@ -50,16 +50,15 @@ function newestOf(backups: readonly Backup[], catalog: Catalog, description: str
   throw nothingFound(catalog, sentence);
 }
 
-/** Milliseconds since 1970 at which what `reference` names is over, or undefined when it is no time. */
-function endOf(reference: string): number | undefined {
+/** The day, minute, second or millisecond that a reference names, in ms since 1970, or undefined when it is no time. `untilMs` does not belong to it. */
+export function periodOf(reference: string): { readonly fromMs: number; readonly untilMs: number } | undefined {
   const parts = TIME.exec(reference);
   if (parts === null) return undefined;
   const [, date, minute = '00:00', second = '00', fraction = '.000', zone = 'Z'] = parts;
-  const begin = Date.parse(`${date}T${minute}:${second}${fraction.padEnd(4, '0')}${zone}`);
-  if (Number.isNaN(begin)) return undefined;
-  if (parts[4] !== undefined) return begin + 1;
-  if (parts[3] !== undefined) return begin + 1000;
-  return begin + (parts[2] === undefined ? DAY_MS : 60_000);
+  const fromMs = Date.parse(`${date}T${minute}:${second}${fraction.padEnd(4, '0')}${zone}`);
+  if (Number.isNaN(fromMs)) return undefined;
+  const lengthMs = parts[4] !== undefined ? 1 : parts[3] !== undefined ? 1000 : parts[2] === undefined ? DAY_MS : 60_000;
+  return { fromMs, untilMs: fromMs + lengthMs };
 }
 
 function nothingFound({ unreachable }: Catalog, sentence: string): WardenError {

@@ -1,5 +1,5 @@
 /** What a few pages of a snapshot tell before it is read as a whole: enough for a plan and for refusals, too little for a promise. */
-import { openBolt } from '../../boltdb/bolt.ts';
+import { openBolt, type Bolt } from '../../boltdb/bolt.ts';
 import type { RandomAccess } from '../../boltdb/random-access.ts';
 import { readHead, type Head } from '../../mvcc/head.ts';
 import { keyOf } from '../../mvcc/key-value.ts';
@@ -11,6 +11,8 @@ export interface Glimpse {
   readonly head: Head;
   /** Keys of Kubernetes are among those that were met. */
   readonly kubernetes: boolean;
+  /** Users have to log in. */
+  readonly auth: boolean;
 }
 
 /** Leaves that are looked at: in a cluster of Kubernetes nearly every record is one of its own, so that one in a dozen places is met almost surely. */
@@ -23,7 +25,16 @@ const COMPACT_KEY = Buffer.from('compact_rev_key');
 export async function glimpse(file: RandomAccess, signal: AbortSignal): Promise<Glimpse> {
   const db = await openBolt(file, signal);
   const head = await readHead(db, signal);
-  return { head, kubernetes: await meetsKubernetes(await recordsOf(db, signal), head.revision, signal) };
+  return {
+    head,
+    kubernetes: await meetsKubernetes(await recordsOf(db, signal), head.revision, signal),
+    auth: await isAuthEnabled(db, signal),
+  };
+}
+
+async function isAuthEnabled(db: Bolt, signal: AbortSignal): Promise<boolean> {
+  const bucket = await db.bucket('auth', signal);
+  return (await bucket?.get(Buffer.from('authEnabled'), signal))?.equals(Buffer.from([1])) === true;
 }
 
 /** Records lie in the order of their revisions, so equal steps from the first to the last meet the file everywhere. */
