@@ -1,5 +1,4 @@
 /** What is written beside a backup's data. Every 64-bit number that may exceed 2^53 is a decimal string; ids of members and clusters are lower-case hex without padding, as etcdctl prints them. */
-import type { RestoreRecord } from './restore-record.ts';
 
 /** Version of the manifest's schema; readers list newer ones as such and never prune them. */
 export const MANIFEST_SCHEMA = 1;
@@ -124,4 +123,39 @@ export interface Acceptance {
   readonly reason?: string;
   /** What a restore made; absent too when it is of a newer schema than this version reads. */
   readonly restore?: RestoreRecord;
+}
+
+/** What a restore made: src/format/restore-record.ts. */
+export interface RestoreRecord {
+  readonly schema: number;
+  /** `etcd-warden <version>`. */
+  readonly tool: string;
+  /** RFC 3339 UTC with milliseconds. */
+  readonly time: string;
+  readonly source: {
+    /** Backup id; absent for a file. */
+    readonly backup?: string;
+    /** Cluster name and lineage of that backup. */
+    readonly cluster?: string;
+    readonly lineage?: string;
+    /** SHA-256 of the plain database without trailer, hex. */
+    readonly databaseSha256: string;
+  };
+  readonly attempt: number;
+  readonly token: string;
+  /** Hex. */
+  readonly clusterId: string;
+  readonly members: readonly { readonly id: string; readonly name: string; readonly peerUrls: readonly string[] }[];
+  /** What every member must answer: revision, compact revision (`-1` when never compacted) and HashKV at both. */
+  readonly revision: string;
+  readonly compactRevision: string;
+  readonly hash: number;
+  readonly keyCount: number;
+  /** Set when revisions were raised: the one that the snapshot had. */
+  readonly raisedFrom?: string;
+  /** Only some of the keys, or an older revision, were restored. */
+  readonly filtered?: true;
+  readonly builder: 'native' | 'etcdutl';
+  /** Release that it was built for, `3.6`. */
+  readonly etcd: string;
 }
