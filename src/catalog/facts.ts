@@ -29,7 +29,7 @@ export interface FactOutcome {
 export async function writeCheck(
   stores: readonly Store[],
   cluster: string,
-  fields: Pick<Check, 'kind' | 'id'> & Partial<Pick<Check, 'store' | 'level' | 'outcome' | 'proof' | 'reason'>>,
+  fields: Pick<Check, 'kind' | 'id'> & Partial<Pick<Check, 'store' | 'level' | 'outcome' | 'proof' | 'drill' | 'reason'>>,
   context: FactContext,
 ): Promise<readonly FactOutcome[]> {
   const check: Check = { schema: FACT_SCHEMA, time: context.now.toISOString(), tool: context.tool, ...fields };

@@ -23,7 +23,12 @@ const fullManifest: Required<Manifest> = {
   suspect: 'x',
   signature: 'x',
 };
-const fullCheck = { ...sampleCheck({ id: fullManifest.id, kind: 'verify' }), proof: fullManifest.proof, reason: 'x' } as Required<Check>;
+const fullCheck = {
+  ...sampleCheck({ id: fullManifest.id, kind: 'verify' }),
+  proof: fullManifest.proof,
+  drill: { level: 'offline' },
+  reason: 'x',
+} as Required<Check>;
 const fullRestore = sampleRestore({ filtered: true }) as Required<RestoreRecord>;
 const fullAcceptance: Required<Acceptance> = { ...sampleAcceptance(), reason: 'x', restore: fullRestore };
 

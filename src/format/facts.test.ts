@@ -15,7 +15,9 @@ const acceptanceAt = acceptanceKey('prod', new Date(acceptance.time), 'accept', 
 
 describe('checks', () => {
   test('what was written is read back', () => {
-    for (const check of [verify, sampleCheck({ id, kind: 'hold' }), sampleCheck({ id, kind: 'drill', outcome: 'ok' })]) {
+    const drill = { level: 'started', recoveryMs: 1500, revision: '7', keyCount: 3, sampled: 2, etcd: '3.6.16' } as const;
+    const drilled = sampleCheck({ id, kind: 'drill', store: 'local', outcome: 'ok', drill });
+    for (const check of [verify, sampleCheck({ id, kind: 'hold' }), drilled]) {
       expect(decodeCheck(encodeCheck(check), checkKey('prod', id, new Date(check.time), check.kind, random))).toEqual(check);
     }
   });
@@ -30,6 +32,8 @@ describe('checks', () => {
     [{ level: undefined }, 'level is missing'],
     [{ outcome: undefined }, 'outcome is missing'],
     [{ kind: 'drill', outcome: undefined }, 'outcome is missing'],
+    [{ kind: 'drill', store: undefined }, 'store is missing'],
+    [{ kind: 'drill', drill: { level: 'dreamt' } }, 'drill.level is "dreamt"'],
     [{ kind: 'bless' }, 'kind is "bless"'],
     [{ schema: 2 }, 'schema is 2, expected 1'],
   ])('%j is refused', (fields, sentence) => {

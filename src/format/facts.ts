@@ -5,8 +5,23 @@ import { WardenError } from '../errors.ts';
 import { ACCEPTANCE_KINDS, CHECK_KINDS, parseKey } from './keys.ts';
 import { parseJson, readProof, serialized, tidyText } from './manifest.ts';
 import { readEmbeddedRecord } from './restore-record.ts';
-import { hexId, id, integer, invalid, lineage, name, oneOf, optional, record, text, time, type Fields, type Reader } from './shape.ts';
-import type { Acceptance, Check } from './types.ts';
+import {
+  decimal,
+  hexId,
+  id,
+  integer,
+  invalid,
+  lineage,
+  name,
+  oneOf,
+  optional,
+  record,
+  text,
+  time,
+  type Fields,
+  type Reader,
+} from './shape.ts';
+import type { Acceptance, Check, DrillFigures } from './types.ts';
 
 /** Schema of checks and acceptances that this version writes. */
 export const FACT_SCHEMA = 1;
@@ -16,6 +31,15 @@ export const FACT_MAX_BYTES = 4096;
 
 /** An acceptance may carry the record of a restore, which has at most 8 KiB. */
 export const ACCEPTANCE_MAX_BYTES = 12_288;
+
+export const DRILL_FIELDS: Fields<DrillFigures> = {
+  level: oneOf('started', 'offline'),
+  recoveryMs: optional(integer),
+  revision: optional(decimal),
+  keyCount: optional(integer),
+  sampled: optional(integer),
+  etcd: optional(text),
+};
 
 export const CHECK_FIELDS: Fields<Check> = {
   schema: integer,
@@ -27,6 +51,7 @@ export const CHECK_FIELDS: Fields<Check> = {
   level: optional(oneOf('stored', 'content', 'proved')),
   outcome: optional(oneOf('ok', 'failed', 'inconclusive')),
   proof: optional(readProof),
+  drill: optional(record<DrillFigures>(DRILL_FIELDS)),
   reason: optional(text),
 };
 
@@ -95,6 +120,7 @@ function complete(check: Check): Check {
     if (check.store === undefined) throw invalid('store', 'the store that was read', check.store);
     if (check.level === undefined) throw invalid('level', 'how deep it was read', check.level);
   }
+  if (check.kind === 'drill' && check.store === undefined) throw invalid('store', 'the store that was read', check.store);
   if ((check.kind === 'verify' || check.kind === 'drill') && check.outcome === undefined)
     throw invalid('outcome', 'what came out', check.outcome);
   return check;

@@ -104,8 +104,24 @@ export interface Check {
   readonly outcome?: 'ok' | 'failed' | 'inconclusive';
   /** What members answered when they were asked for the proof after the backup was published. */
   readonly proof?: Proof;
+  /** For drill: what was done and measured. */
+  readonly drill?: DrillFigures;
   /** Place of the first fault, reason of a hold, and so on. */
   readonly reason?: string;
+}
+
+/** What the rehearsal of a restore came to. */
+export interface DrillFigures {
+  /** `started`: an etcd served it; `offline`: only the data directory was checked. */
+  readonly level: 'started' | 'offline';
+  /** From the first byte read until clients could have been let in, ms. */
+  readonly recoveryMs?: number;
+  readonly revision?: string;
+  readonly keyCount?: number;
+  /** Keys whose values were compared. */
+  readonly sampled?: number;
+  /** Release that was started. */
+  readonly etcd?: string;
 }
 
 /**

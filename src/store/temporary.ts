@@ -42,6 +42,15 @@ export async function sweepTemporaryFiles(folder: string, options: SweepOptions)
   return { removed };
 }
 
+/**
+ * Whether what bears this name was left behind: undefined when the name is none of ours.
+ * @param ageMs since it was last written to; counts where its writer cannot be looked for
+ */
+export function isLeftBehind(name: string, ageMs: number, olderThanMs: number): boolean | undefined {
+  const match = NAME.exec(name)?.groups;
+  return match === undefined ? undefined : isAbandoned(match, ageMs, olderThanMs);
+}
+
 function isAbandoned(writer: Record<string, string>, ageMs: number, olderThanMs: number): boolean {
   const { pid = '', start = '', place = '' } = writer;
   if (place === placeOfPids()) return startOf(Number(pid)) !== start;

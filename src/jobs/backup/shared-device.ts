@@ -14,13 +14,22 @@ export async function sharedDeviceWarning(
   configured: string | undefined,
   endpoints: readonly string[],
 ): Promise<string | undefined> {
+  const dataDir = await dataDirBeside(folder, configured, endpoints);
+  return dataDir === undefined
+    ? undefined
+    : `${folder} is on the same device as etcd's data directory ${dataDir}: writing backups there can delay etcd's own fsync; another disk, or backup.maxRate, spares it`;
+}
+
+/** The data directory of an etcd on the device of `folder`, else undefined. Unreadable places count as elsewhere. */
+export async function dataDirBeside(
+  folder: string,
+  configured: string | undefined,
+  endpoints: readonly string[],
+): Promise<string | undefined> {
   const device = await deviceOf(folder);
   if (device === undefined) return undefined;
-  for (const dataDir of configured === undefined ? await localDataDirs(endpoints) : [configured]) {
-    if ((await deviceOf(dataDir)) === device) {
-      return `${folder} is on the same device as etcd's data directory ${dataDir}: writing backups there can delay etcd's own fsync; another disk, or backup.maxRate, spares it`;
-    }
-  }
+  for (const dataDir of configured === undefined ? await localDataDirs(endpoints) : [configured])
+    if ((await deviceOf(dataDir)) === device) return dataDir;
   return undefined;
 }
 
