@@ -148,7 +148,7 @@ function finished(
       revision: found === undefined ? status?.revision.toString() : String(found.answer.currentRevision),
       compactRevision: found?.answer.compactRevision.toString(),
       hash: found?.answer.hash,
-      asRecorded: found?.verdict === 'recorded',
+      asRecorded: found === undefined || found.verdict === 'past' ? undefined : found.verdict === 'recorded',
       tookMs: found === undefined ? undefined : Math.round(found.answer.tookMs),
     };
   });

@@ -21,8 +21,8 @@ export interface RestoredMember {
   readonly revision: string | undefined;
   readonly compactRevision: string | undefined;
   readonly hash: number | undefined;
-  /** The hash is the record's, at the record's revision and compact revision. */
-  readonly asRecorded: boolean;
+  /** Whether the hash at the record's revision and compact revision is the record's; undefined when it could not be compared. */
+  readonly asRecorded: boolean | undefined;
   /** How long it took to hash: it applied no writes meanwhile. */
   readonly tookMs: number | undefined;
 }
