@@ -107,7 +107,11 @@ function addVerb(program: Command, verb: Verb, dispatch: Dispatch): Command {
     const argument = new Argument(word);
     command.addArgument(verb.choices === undefined ? argument : argument.choices(verb.choices));
   }
-  for (const [flags, description] of verb.options ?? []) command.option(flags, description);
+  for (const [flags, description, repeatable] of verb.options ?? []) {
+    const option = new Option(flags, description);
+    if (repeatable !== undefined) option.argParser(append);
+    command.addOption(option);
+  }
   command.option('--json', 'one JSON document on stdout (docs/json.md)').option('--quiet', 'no progress');
   const examples = verb.examples.map(([line, what]) => `  ${line}\n      ${what}`).join('\n');
   command.addHelpText(
@@ -120,6 +124,10 @@ function addVerb(program: Command, verb: Verb, dispatch: Dispatch): Command {
   return command;
 }
 
+function append(value: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), value];
+}
+
 function addConfigFlags(command: Command, verb: Verb): void {
   const scopes: readonly FlagScope[] = ['call', 'daemon', 'cluster', 'store'];
   const taken = new Set(command.options.map((option) => option.attributeName()));
@@ -128,7 +136,7 @@ function addConfigFlags(command: Command, verb: Verb): void {
       if (taken.has(flag.key)) continue; // the verb's own option of that name goes first
       taken.add(flag.key);
       const option = new Option(flag.flags, flag.description);
-      if (flag.repeatable) option.argParser((value: string, before: readonly string[] | undefined) => [...(before ?? []), value]);
+      if (flag.repeatable) option.argParser(append);
       const shown = scope === 'call' || verb.shows?.includes(flag.name) === true;
       command.addOption(shown ? option : option.hideHelp());
     }

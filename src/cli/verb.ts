@@ -38,7 +38,8 @@ export interface Verb {
   readonly summary: string;
   readonly description: string;
   readonly examples: readonly (readonly [command: string, what: string])[];
-  readonly options?: readonly (readonly [flags: string, description: string])[];
+  /** `repeatable`: may be given more than once, each time with one value; the values make a list. */
+  readonly options?: readonly (readonly [flags: string, description: string, repeatable?: 'repeatable'])[];
   /** Flags of the configuration that `--help` shows; all the others work as well. */
   readonly shows?: readonly string[];
   /** Flags of `maintenance` and --no-coordinate go over what a file says. */
