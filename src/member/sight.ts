@@ -10,6 +10,7 @@ import { hex } from '../etcd/ids.ts';
 import { MemberClient } from '../etcd/member.ts';
 import type { Alarm, ClusterAccess, ListedMember, MemberStatus } from '../etcd/types.ts';
 import type { MembershipSight, SeenMember, Stray } from './types.ts';
+import { labelOf } from './words.ts';
 
 export interface LookOptions {
   readonly access: ClusterAccess;
@@ -258,9 +259,4 @@ function nobody({ access, answers }: Look): WardenError {
     hint: telling.hint ?? (telling.code === 'unreachable' ? 'name the members with --endpoints (or ETCDCTL_ENDPOINTS)' : undefined),
     cause: telling,
   });
-}
-
-/** Its name, or its id while it has none. */
-export function labelOf(member: ListedMember): string {
-  return member.name || hex(member.id);
 }

@@ -51,30 +51,26 @@ export interface MembershipSight {
   readonly notes: readonly string[];
 }
 
-/** The rules of membership, by stable names; each is a line of docs/members.md with its reason. */
+/** The rules of membership, by stable names; each is explained in docs/members.md. */
 export const MEMBER_RULES = {
-  'unknown-member': 'there is no such member',
-  'lock-elsewhere': 'another process works on the cluster, or is elected while no lock can be had',
   'no-quorum': 'no majority of the voters answers: no change can be agreed upon',
   'quorum-after': 'the voters that are healthy now would be no majority after the change',
-  'etcd-refuses': 'etcd itself would refuse the change (strict reconfiguration)',
-  'member-down': 'a member is down, and is not the one that is removed',
+  'last-voter': 'the only voter, or the only one that answers, would go',
+  'member-down': 'a voter is down, and is not the one that is removed',
   'change-under-way': 'another change is not finished: a member that was never started, or a learner',
-  'learner-limit': 'etcd allows one learner at a time',
   'corrupt-alarm': 'CORRUPT is armed: a new member would be given damaged data',
-  'last-members': 'the last healthy member would go',
+  'voter-untried': 'a voter counts for the quorum before it was ever started',
   'leader-leaves': 'the leader is the one that leaves: the leadership is moved first',
-  'voter-untried': 'a voter that was not started yet counts for the quorum at once',
   'even-voters': 'an even number of voters bears no more failures than one less',
   'name-taken': 'another member has that name',
   'peer-url-taken': 'another member has that peer URL',
-  'peer-url-elsewhere': 'the peer URL answers as a member of another cluster',
+  'peer-url-busy': 'somebody runs at the peer URL already',
   'peer-url-scheme': 'the scheme of the peer URL is not that of the others',
   'version-hazard': 'a release of etcd in which this change goes wrong',
   'not-learner': 'the member is a voter already',
-  'not-started': 'the member has never been started',
+  'not-started': 'the member has never been started, or does not answer',
   'not-caught-up': 'the learner is behind',
-  managed: 'RKE2 and k3s manage the membership of their etcd themselves',
+  managed: 'somebody else seems to manage the membership (RKE2, k3s)',
 } as const;
 
 export type MemberRule = keyof typeof MEMBER_RULES;
