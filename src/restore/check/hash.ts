@@ -114,10 +114,10 @@ export async function agreement(
     const comparable =
       new Set(answers.map(({ answer }) => `${revision === 0n ? answer.currentRevision : revision}/${answer.compactRevision}`)).size === 1;
     const newest = answers.reduce((most, { answer }) => (answer.currentRevision > most ? answer.currentRevision : most), 0n);
+    const at = `revision ${revision === 0n ? newest : revision}`;
     // Where somebody writes all the time everybody's newest revision is another one: then the newest of all by number.
     revision = comparable ? 0n : newest;
     if (!comparable) continue;
-    const at = `revision ${answers[0]!.answer.currentRevision}`;
     if (new Set(answers.map(({ answer }) => answer.hash)).size === 1)
       return { outcome: 'agreed', reason: `${members.length} members have the same hash at ${at}`, answers };
     const hashes = members.map(([id], index) => `${id} ${answers[index]!.answer.hash}`).join(', ');
