@@ -1,6 +1,6 @@
 /** The plan of a restore for people: what will be made, then what to do, in order. Commands are never wrapped, so that they can be pasted. */
 import { formatBytes, formatDurationShort } from '../config/units.ts';
-import type { MemberPlan, PlanStep, RestorePlan } from '../restore/plan/types.ts';
+import type { PlanStep, RestorePlan } from '../restore/plan/types.ts';
 import { printable, wrapText } from './output/table.ts';
 
 const WIDTH = 100;
@@ -12,20 +12,24 @@ export function planText(plan: RestorePlan): string {
     ...head(plan),
     ...plan.warnings.map((sentence) => `\n${wrapped(`warning: ${sentence}`, '')}`),
     '',
-    ...plan.steps.flatMap((each, index) => stepLines(each, index + 1, plan)),
+    ...stepsText(plan.steps, plan),
     ...elsewhere(plan),
     'Not in any snapshot:',
     ...plan.notInSnapshot.map(({ what, where }) => wrapped(`- ${what} (${where})`, '  ')),
-  ].join('\n');
+  ]
+    .join('\n')
+    .replaceAll(/\n{3,}/gu, '\n\n');
 }
 
-/** What is done for one member alone: after its restore. */
+/** What is left to do on the machine of one member once it is restored. */
 export function memberText(plan: RestorePlan, name: string): string {
   const later = plan.steps.slice(plan.steps.findLastIndex((each) => each.name === 'restore') + 1);
-  const own = later.filter(({ member }) => member === undefined || member === name);
-  return own
-    .flatMap((each, index) => stepLines(each, index + 1, plan))
+  return stepsText(
+    later.filter(({ member }) => member === undefined || member === name),
+    plan,
+  )
     .join('\n')
+    .replaceAll(/\n{3,}/gu, '\n\n')
     .trimEnd();
 }
 
@@ -85,56 +89,85 @@ function raisedText({ raised, by, from, to, why }: RestorePlan['revisions']): st
   return raised === 'if-kubernetes' ? `${word}, ${why}` : `${word}: ${why}`;
 }
 
-function stepLines({ title, why, where, commands, notes, name, member }: PlanStep, number: number, plan: RestorePlan): string[] {
-  const settings = name === 'configure' ? plan.members.find((each) => each.name === member) : undefined;
+/** Steps that follow each other and differ by their member alone have one number. */
+function stepsText(steps: readonly PlanStep[], plan: RestorePlan): string[] {
+  const groups: PlanStep[][] = [];
+  for (const each of steps) {
+    const last = groups.at(-1);
+    if (last?.[0]?.name === each.name) last.push(each);
+    else groups.push([each]);
+  }
+  return groups.flatMap((group, index) => groupLines(group, index + 1, plan));
+}
+
+function groupLines(group: readonly PlanStep[], number: number, plan: RestorePlan): string[] {
+  const [first] = group;
+  if (first === undefined) return [];
+  const alone = group.length === 1;
+  const common = first.notes.filter((note) => group.every(({ notes }) => notes.includes(note)));
   return [
-    wrapped(`${number}. ${title}, on ${where}`.replace(', on wherever', ', wherever'), INDENT),
-    `${INDENT}${wrapped(why, INDENT, WIDTH - INDENT.length)}`,
-    ...notes.filter((note) => !note.startsWith(' ')).map((note) => `${INDENT}${wrapped(`note: ${note}`, INDENT, WIDTH - INDENT.length)}`),
+    wrapped(`${number}. ${first.title}${alone ? place(first) : ''}`, INDENT),
+    `${INDENT}${wrapped(first.why, INDENT, WIDTH - INDENT.length)}`,
+    ...common.flatMap(noteLines),
+    ...group.flatMap((each) => [
+      ...(alone ? [] : ['', `${INDENT}on ${each.where}`]),
+      ...each.notes.filter((note) => !common.includes(note)).flatMap(noteLines),
+      ...lined(each.commands),
+      ...settingLines(each, plan),
+    ]),
     '',
-    ...commands.map((line) => `    ${line}`),
-    ...notes.filter((note) => note.startsWith(' ')),
-    ...(settings === undefined || plan.platform.name === 'kubeadm' ? [] : settingLines(settings)),
-    ...(commands.length > 0 || settings !== undefined ? [''] : []),
   ];
 }
 
+function place({ where }: PlanStep): string {
+  return where.startsWith('wherever') ? `, ${where}` : `, on ${where}`;
+}
+
+/** What follows a line break is pasted. */
+function noteLines(note: string): string[] {
+  const [sentence = '', ...verbatim] = note.split('\n');
+  return [`${INDENT}${wrapped(`note: ${sentence}`, INDENT, WIDTH - INDENT.length)}`, ...lined(verbatim), ''].slice(
+    0,
+    verbatim.length === 0 ? 1 : undefined,
+  );
+}
+
+function lined(lines: readonly string[]): string[] {
+  return lines.length === 0 ? [] : ['', ...lines.map((line) => `    ${printable(line)}`)];
+}
+
 /** As flags and as environment: etcd refuses to start when one setting is in both. */
-function settingLines({ flags, environment }: MemberPlan): string[] {
+function settingLines({ name, member }: PlanStep, { members, platform }: RestorePlan): string[] {
+  const settings = name === 'configure' ? members.find((each) => each.name === member) : undefined;
+  if (settings === undefined || platform.name === 'kubeadm') return [];
+  const variables = Object.entries(settings.environment).map(([variable, value]) => `${variable}=${value}`);
   return [
-    `${INDENT}as flags, or as environment, never both: etcd refuses to start with a setting in both`,
-    '',
-    ...flags.map((flag) => `    ${flag}`),
-    '',
-    ...Object.entries(environment).map(([name, value]) => `    ${name}=${value}`),
+    ...lined(settings.flags),
+    ...(platform.name === 'systemd'
+      ? ['', `${INDENT}or as environment, never both: etcd does not start with a setting in both`, ...lined(variables)]
+      : []),
   ];
 }
 
 function elsewhere({ members }: RestorePlan): string[] {
-  if (members.length === 0) return [];
-  const [reason] = members.flatMap(({ etcdutl }) => (etcdutl.possible ? [] : [etcdutl.reason]));
+  const others = members.filter(({ here }) => here !== true);
+  const [reason] = others.flatMap(({ etcdutl }) => (etcdutl.possible ? [] : [etcdutl.reason]));
   if (reason !== undefined)
     return [
       wrapped(
-        `On a machine without etcd-warden: not possible, since ${reason}. Restore there with --no-bump on every machine, or bring etcd-warden.`,
+        `A machine without etcd-warden cannot make its member with etcdutl: ${reason}. Make the member where etcd-warden is, and copy its directory.`,
         '',
       ),
       '',
     ];
+  const ways = others.flatMap(({ name, host, etcdutl }) => (etcdutl.possible ? [{ name, host, ...etcdutl }] : []));
+  const [first] = ways;
+  if (first === undefined) return [];
   return [
-    'On a machine without etcd-warden, in place of its restore:',
+    'In place of `etcd-warden restore`, for a machine without etcd-warden',
+    ...first.notes.flatMap(noteLines),
+    ...ways.flatMap(({ name, host, commands }) => ['', `${INDENT}${name} (${host})`, ...lined(commands)]),
     '',
-    ...members.flatMap(({ name, etcdutl }) =>
-      etcdutl.possible
-        ? [
-            `  ${name}:`,
-            ...etcdutl.notes.map((note) => `${INDENT}${wrapped(`note: ${note}`, INDENT, WIDTH - INDENT.length)}`),
-            '',
-            ...etcdutl.commands.map((line) => `    ${line}`),
-            '',
-          ]
-        : [],
-    ),
   ];
 }
 

@@ -38,7 +38,7 @@ export function startApiServers(): string[] {
 /** On the machine of each member; empty where nobody but the operator knows how etcd is started. */
 export function stopEtcd(platform: Platform, unit: string): string[] {
   if (platform === 'kubeadm') return parkPods('etcd');
-  if (platform === 'systemd') return [command('systemctl', 'stop', unit), `! ${command('systemctl', 'is-active', '--quiet', unit)}`];
+  if (platform === 'systemd') return [command('systemctl', 'stop', unit), `! ${command('systemctl', 'is-active', unit)}`];
   return [];
 }
 
@@ -52,5 +52,5 @@ export function startEtcd(platform: Platform, unit: string): string[] {
 export function manifestLines(flags: readonly string[]): string[] {
   return flags
     .filter((flag) => /^--(name|data-dir|wal-dir|initial-)/u.test(flag))
-    .map((flag) => `    - ${/^[\w=:,./@%+-]+$/u.test(flag) ? flag : quote(flag)}`);
+    .map((flag) => `- ${/^[\w=:,./@%+-]+$/u.test(flag) ? flag : quote(flag)}`);
 }

@@ -1,4 +1,5 @@
 /** What to know before the first step, and what no snapshot holds. */
+import { hostOf } from './shell.ts';
 import type { PlanInput, RestorePlan } from './types.ts';
 
 export function warnings(input: PlanInput): string[] {
@@ -23,6 +24,9 @@ export function warnings(input: PlanInput): string[] {
       : []),
     ...(source.auth === true
       ? ['users, roles and passwords are in the backup: they are as they were then, and the same ones are needed after it']
+      : []),
+    ...(native && cluster.members.every(({ peerUrls }) => peerUrls.every((url) => hostOf(url) === 'localhost'))
+      ? ['no other machine can reach these members: for a cluster of several machines name them with --initial-cluster']
       : []),
     ...(native && voters % 2 === 0
       ? [`${voters} members survive the loss of no more than ${Math.ceil(voters / 2) - 1}, as ${voters - 1} would: an odd number is better`]

@@ -1,8 +1,6 @@
 /** Where etcd runs on this machine, by the files that each platform keeps. Nothing is asked of a service manager: it may be down in a rescue. */
 import { readdir, readFile, stat } from 'node:fs/promises';
-import { hostname, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
-import { hostOf } from './shell.ts';
 import type { Platform } from '../types.ts';
 
 export interface DetectedPlatform {
@@ -46,31 +44,6 @@ export async function detectPlatform(signal: AbortSignal, root = '/'): Promise<D
   if (unit !== undefined)
     return { platform: 'systemd', reason: `${unit.name}.service is in /${unit.folder}`, unit: unit.name, ...placesIn(unit.text) };
   return { platform: 'plain', reason: 'neither RKE2, k3s, kubeadm nor a systemd unit of etcd is on this machine' };
-}
-
-/**
- * Whether a member with these peer URLs is on this machine: by address, or by the machine's name. Undefined for another name, which nobody looks up: a name server
- * may be among what is down.
- */
-export function isHere(
-  peerUrls: readonly string[],
-  machine: { readonly name: string; readonly addresses: readonly string[] } = thisMachine(),
-): boolean | undefined {
-  const hosts = peerUrls.map(hostOf);
-  if (
-    hosts.some(
-      (host) => host === 'localhost' || host.toLowerCase() === machine.name.toLowerCase() || machine.addresses.includes(host.toLowerCase()),
-    )
-  )
-    return true;
-  return hosts.every((host) => /^[\d.]+$|:/u.test(host)) ? false : undefined;
-}
-
-function thisMachine(): { name: string; addresses: string[] } {
-  return {
-    name: hostname(),
-    addresses: Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address.toLowerCase())),
-  };
 }
 
 async function etcdUnit(root: string): Promise<{ name: string; folder: string; text: string } | undefined> {

@@ -3,7 +3,7 @@
  * other servers. So the backup becomes a plain file, and their own cluster-reset restores it on one server; the others join it anew.
  */
 import { CARRIED, mustBeCarried } from './commands.ts';
-import { command, quote } from './shell.ts';
+import { command, hostOf, over, quote } from './shell.ts';
 import { step } from './step.ts';
 import { restartCaches } from './steps.ts';
 import type { PlanInput, PlanStep, RestorePlan } from './types.ts';
@@ -20,8 +20,8 @@ const DISTRIBUTIONS: Readonly<Record<'rke2' | 'k3s', Distribution>> = {
   k3s: { program: 'k3s', unit: 'k3s', agent: 'k3s-agent', folder: '/var/lib/rancher/k3s' },
 };
 
-const FIRST = 'the first server: one of those that ran etcd';
-const OTHERS = 'every other server that runs etcd';
+const FIRST = 'the first server';
+const OTHERS = 'each of the other servers';
 
 export function rancherSteps(input: PlanInput, platform: 'rke2' | 'k3s', revisions: RestorePlan['revisions']): PlanStep[] {
   const { source, sourceFlags, time } = input;
@@ -37,9 +37,10 @@ export function rancherSteps(input: PlanInput, platform: 'rke2' | 'k3s', revisio
       where: FIRST,
       commands: [`(umask 077 && mkdir -p ${CARRIED} && ${exported(file)})`],
       notes: [
+        'the first server is one of those that ran etcd, whichever you choose; the other servers are the rest of those',
         ...(mustBeCarried(input)
           ? [
-              `when that server is not this machine: ${exported('-')} | ssh FIRST-SERVER ${quote(`umask 077 && mkdir -p ${CARRIED} && cat > ${file}`)}`,
+              `when that is not this machine, from here:\n${exported('-')} | ${over(firstHost(input), `umask 077 && mkdir -p ${CARRIED} && cat > ${quote(file)}`)}`,
             ]
           : []),
         'it is not encrypted: it holds every secret of the cluster',
@@ -47,7 +48,7 @@ export function rancherSteps(input: PlanInput, platform: 'rke2' | 'k3s', revisio
     }),
     step({
       name: 'stop-clients',
-      title: `stop ${program} on every server`,
+      title: `stop ${program}`,
       why: 'all of them, before the reset: one that goes on keeps the old cluster alive',
       where: 'every server',
       commands: [command('systemctl', 'stop', unit), ...(platform === 'rke2' ? ['rke2-killall.sh'] : [])],
@@ -81,7 +82,7 @@ export function rancherSteps(input: PlanInput, platform: 'rke2' | 'k3s', revisio
     }),
     step({
       name: 'move-db',
-      title: 'take the old database of the other servers away',
+      title: 'take the old database away',
       why: 'they join as new members and get everything from the first; with their old data they would be refused',
       where: OTHERS,
       commands: [command('mv', db, `${db}.before-restore-${time.replaceAll(/[-:.]/gu, '')}`)],
@@ -89,7 +90,7 @@ export function rancherSteps(input: PlanInput, platform: 'rke2' | 'k3s', revisio
     }),
     step({
       name: 'start-others',
-      title: 'start the other servers, one after the other',
+      title: 'start them, one after the other',
       why: 'each is a learner until it has caught up, and etcd takes one at a time',
       where: OTHERS,
       commands: [command('systemctl', 'start', unit)],
@@ -117,4 +118,10 @@ function agents(caches: PlanStep, platform: 'rke2' | 'k3s', { program, agent, fo
     ),
     notes: caches.notes.map((note) => note.replace('restarted with the API servers', 'restarted with the servers')),
   };
+}
+
+/** A plan without an initial cluster knows no host. */
+function firstHost({ cluster }: PlanInput): string {
+  const host = hostOf(cluster.members[0]?.peerUrls[0] ?? 'localhost');
+  return host === 'localhost' ? 'FIRST-SERVER' : host;
 }

@@ -37,9 +37,9 @@ function fetchSteps(input: PlanInput, members: readonly MemberPlan[]): PlanStep[
     .map((member) =>
       step({
         name: 'fetch',
-        title: `bring the backup to ${member.name}`,
-        why: `it lies on this machine alone, and ${member.name} reads it over there${input.source.encrypted ? '; it stays encrypted on the way, and the identity has to be there too' : ''}`,
-        where: 'this machine',
+        title: 'bring the backup to the machines that do not have it',
+        why: `it lies on this machine alone${input.source.encrypted ? '; it stays encrypted on the way and over there, and the identity has to be there too' : ''}`,
+        where: `this machine, for ${member.name}`,
         member: member.name,
         commands: member.fetch,
         notes:
@@ -116,7 +116,7 @@ function restoreSteps(input: PlanInput, members: readonly MemberPlan[]): PlanSte
   return members.map((member) =>
     step({
       name: 'restore',
-      title: `restore ${member.name}`,
+      title: 'restore',
       why,
       where: whereOf(member),
       member: member.name,
@@ -156,23 +156,18 @@ function configureSteps({ platform }: PlanInput, members: readonly MemberPlan[])
   return members.map((member) =>
     step({
       name: 'configure',
-      title: `see that ${member.name} is started with these`,
+      title: 'see that etcd is started with these',
       why,
       where: whereOf(member),
       member: member.name,
-      commands:
-        platform === 'kubeadm'
-          ? [`grep -nE -- '--(name|data-dir|wal-dir|initial-[a-z-]+)=|path: ' ${PARKED}/etcd.yaml`]
-          : platform === 'systemd'
-            ? []
-            : [],
+      commands: platform === 'kubeadm' ? [`grep -nE -- '--(name|data-dir|wal-dir|initial-[a-z-]+)=|path: ' ${PARKED}/etcd.yaml`] : [],
       notes:
         platform === 'kubeadm'
           ? [
-              `in ${PARKED}/etcd.yaml, under command; all other lines stay, and the hostPath of etcd-data is the data directory:`,
-              ...manifestLines(member.flags),
+              `in ${PARKED}/etcd.yaml these stand under command, once each (the command shows what is there now); the other lines stay as they are, and the hostPath of etcd-data is the data directory`,
+              ['what has to stand there', ...manifestLines(member.flags)].join('\n'),
             ]
-          : ['name, directories and URLs have to be right; all other settings of that etcd stay (certificates, quota, ...)'],
+          : ['name, directories and URLs have to be right; the other settings of that etcd stay as they are (certificates, quota, ...)'],
     }),
   );
 }

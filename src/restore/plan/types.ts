@@ -103,6 +103,7 @@ export interface PlanStep {
   readonly member: string | undefined;
   /** One shell command each; those of several lines are pasted as a whole. Empty where it cannot be put as a command. */
   readonly commands: readonly string[];
+  /** Sentences. What follows a line break in one is to be taken letter by letter. */
   readonly notes: readonly string[];
 }
 
