@@ -13,11 +13,28 @@ interface Distribution {
   readonly unit: string;
   readonly agent: string;
   readonly folder: string;
+  readonly config: string;
+  /** Where servers are joined. */
+  readonly port: number;
 }
 
 const DISTRIBUTIONS: Readonly<Record<'rke2' | 'k3s', Distribution>> = {
-  rke2: { program: 'rke2', unit: 'rke2-server', agent: 'rke2-agent', folder: '/var/lib/rancher/rke2' },
-  k3s: { program: 'k3s', unit: 'k3s', agent: 'k3s-agent', folder: '/var/lib/rancher/k3s' },
+  rke2: {
+    program: 'rke2',
+    unit: 'rke2-server',
+    agent: 'rke2-agent',
+    folder: '/var/lib/rancher/rke2',
+    config: '/etc/rancher/rke2/config.yaml',
+    port: 9345,
+  },
+  k3s: {
+    program: 'k3s',
+    unit: 'k3s',
+    agent: 'k3s-agent',
+    folder: '/var/lib/rancher/k3s',
+    config: '/etc/rancher/k3s/config.yaml',
+    port: 6443,
+  },
 };
 
 const FIRST = 'the first server';
@@ -25,7 +42,8 @@ const OTHERS = 'each of the other servers';
 
 export function rancherSteps(input: PlanInput, platform: 'rke2' | 'k3s', revisions: RestorePlan['revisions']): PlanStep[] {
   const { source, sourceFlags, time } = input;
-  const { program, unit, agent, folder } = DISTRIBUTIONS[platform];
+  const distribution = DISTRIBUTIONS[platform];
+  const { program, unit, folder, config, port } = distribution;
   const file = `${CARRIED}/${source.kind === 'backup' ? source.name : 'snapshot'}.db`;
   const exported = (to: string): string => command('etcd-warden', 'export', source.name, to, ...sourceFlags);
   const db = `${folder}/server/db`;
@@ -37,7 +55,7 @@ export function rancherSteps(input: PlanInput, platform: 'rke2' | 'k3s', revisio
       where: FIRST,
       commands: [`(umask 077 && mkdir -p ${CARRIED} && ${exported(file)})`],
       notes: [
-        'the first server is one of those that ran etcd, whichever you choose; the other servers are the rest of those',
+        `the first server: of those that ran etcd the one without \`server:\` in ${config}; the other servers are the rest of them`,
         ...(mustBeCarried(input)
           ? [
               `when that is not this machine, from here:\n${exported('-')} | ${over(firstHost(input), `umask 077 && mkdir -p ${CARRIED} && cat > ${quote(file)}`)}`,
@@ -66,6 +84,7 @@ export function rancherSteps(input: PlanInput, platform: 'rke2' | 'k3s', revisio
       where: FIRST,
       commands: [command(program, 'server', '--cluster-reset', `--cluster-reset-restore-path=${file}`)],
       notes: [
+        `it refuses while \`server:\` stands in ${config}; where no server without it is left, take the line out of this one, and leave it out`,
         `on a machine that was no server of this cluster: --token with the server token of the old one (${folder}/server/token), without which the keys and certificates in the snapshot cannot be read`,
         'where its configuration names etcd-s3: --etcd-s3=false as well, or the path is looked for in the bucket',
         `when it says that a reset was done before: rm ${db}/reset-flag`,
@@ -94,8 +113,11 @@ export function rancherSteps(input: PlanInput, platform: 'rke2' | 'k3s', revisio
       why: 'each is a learner until it has caught up, and etcd takes one at a time',
       where: OTHERS,
       commands: [command('systemctl', 'start', unit)],
+      notes: [
+        `in ${config} of each, \`server:\` has to name the first server, port ${port}: without it an emptied server founds a cluster of its own`,
+      ],
     }),
-    agents(restartCaches(revisions), platform, { program, unit, agent, folder }),
+    agents(restartCaches(revisions), platform, distribution),
     step({
       name: 'clean-up',
       title: 'remove the plain file',
