@@ -53,6 +53,20 @@ describe('head', () => {
     });
   });
 
+  test('a finished compaction with no record anywhere near it is not taken for one that removed what it passed', async () => {
+    const finished = async (main: number): Promise<bigint> =>
+      (await headOf({ key: records, meta: [['finishedCompactRev', revision(main)]] })).compactionFinished;
+    expect(await finished(20)).toBe(20n);
+    expect(await finished(41 + 65_535)).toBe(65_576n);
+    expect(await finished(41 + 65_536)).toBe(0n);
+    // Writes went on above it.
+    const later: Entries = [...records, [revision(1_000_000_050), '']];
+    expect(await headOf({ key: later, meta: [['finishedCompactRev', revision(1_000_000_041)]] })).toMatchObject({
+      compactRevision: 1_000_000_041n,
+      compactionFinished: 0n,
+    });
+  });
+
   test('the schema is told by what the file holds', async () => {
     expect((await headOf({ key: [], meta: [['term', integer(7n)]] })).etcdSchema).toBe('3.5');
     expect((await headOf({ key: [], meta: [['confState', '{}']] })).etcdSchema).toBe('3.5');

@@ -72,7 +72,7 @@ export class Blocks {
     } catch (error) {
       this.#failure = asError(error);
     }
-    this.#writing.shift();
+    void this.#writing.shift(); // this one
     if (block.length === BLOCK_LENGTH) this.#spare.push(block);
   }
 }

@@ -143,7 +143,7 @@ export class TreeWriter {
     this.#data.copy(page, table, 0, this.#used);
     page.fill(0, content);
     this.#lastKey = Buffer.from(this.#data.subarray(this.#lastAt, this.#lastAt + this.#lastLength));
-    const key = size === 0 ? Buffer.alloc(0) : Buffer.from(this.#data.subarray(0, elements[1]!));
+    const key = size === 0 ? Buffer.alloc(0) : Buffer.from(this.#data.subarray(0, elements[1]));
     this.#used = 0;
     this.#size = 0;
     return { key, id };

@@ -89,7 +89,8 @@ class Finish {
       if (changes.broken) return await this.#secondOpinion(db, head);
       keyCount = changes.living;
     } else keyCount = this.#sum((leaf) => this.#scan.leaves.creations(leaf) - this.#scan.leaves.tombstones(leaf));
-    return { head, keyCount, recordCount, hashKv: (compacted, inner) => this.#hashKv(head, compacted, inner) };
+    const kubernetes = this.#order.some((leaf) => this.#scan.leaves.kubernetes(leaf));
+    return { head, keyCount, recordCount, kubernetes, hashKv: (compacted, inner) => this.#hashKv(head, compacted, inner) };
   }
 
   /** Something does not fit: the walk over all records says what. If it finds nothing, two keys share a digest, and its figures count. */

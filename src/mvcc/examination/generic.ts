@@ -3,8 +3,11 @@ import type { Bolt } from '../../boltdb/bolt.ts';
 import { checkContinuity } from '../continuity.ts';
 import { hashKv } from '../hash-kv.ts';
 import type { Head } from '../head.ts';
+import { keyOf } from '../key-value.ts';
+import { isKubernetesKey } from '../kubernetes.ts';
 import { recordsOf } from '../records.ts';
 import type { Scratch } from '../scratch.ts';
+import type { RecordSource } from '../source.ts';
 import { countKeys } from '../state.ts';
 import type { Examined } from './types.ts';
 
@@ -24,6 +27,24 @@ export async function examineByWalk(db: Bolt, head: Head, options: WalkOptions):
     head,
     recordCount,
     keyCount: await countKeys(source, head, revision, options),
-    hashKv: (compactRevision, signal) => hashKv(source, { revision, compactRevision, compactionFinished, scratch, seed, signal }),
+    kubernetes: await holdsKubernetes(source, options.signal),
+    hashKv: (compacted, signal) =>
+      hashKv(source, {
+        revision: compacted > revision ? compacted : revision,
+        compactRevision: compacted,
+        compactionFinished,
+        scratch,
+        seed,
+        signal,
+      }),
   };
+}
+
+async function holdsKubernetes(source: RecordSource, signal: AbortSignal): Promise<boolean> {
+  for await (const batch of source.records({ signal }))
+    for (const { value } of batch) {
+      const key = keyOf(value);
+      if (isKubernetesKey(key, 0, key.length)) return true;
+    }
+  return false;
 }

@@ -4,6 +4,7 @@
  */
 import { BUCKET_FLAG, ELEMENT_LENGTH, HEADER_LENGTH, LEAF } from '../../boltdb/page.ts';
 import { digestBytes } from '../digest.ts';
+import { isKubernetesKey } from '../kubernetes.ts';
 
 /** What is kept of a record: 32-bit words. */
 export const RECORD = {
@@ -56,6 +57,8 @@ export class LeafReader {
   gapless = true;
   /** There is a record without a value, which `--bump-revision` leaves. */
   raised = false;
+  /** There is a record of an API server's key. */
+  kubernetes = false;
   crc = 0;
   /** Bytes of keys and values. */
   length = 0;
@@ -90,6 +93,7 @@ export class LeafReader {
     this.lastMain = -1;
     this.gapless = true;
     this.raised = false;
+    this.kubernetes = false;
     if (view.getUint16(start + 8, littleEndian) !== LEAF) return this.#fail(0, 'it is no leaf');
     let expected = start + HEADER_LENGTH + count * ELEMENT_LENGTH;
     if (count === 0 || expected > end) return this.#fail(0, 'its table of elements does not fit');
@@ -138,6 +142,7 @@ export class LeafReader {
     else if (this.#fields === 0) this.raised = true;
     else if (this.#version === 1) this.creations += 1;
     if ((tombstone || this.#fields !== 0) && !this.#plausible(i, main, tombstone)) return false;
+    if (!this.kubernetes && isKubernetesKey(bytes, this.#keyAt, this.#keyEnd)) this.kubernetes = true;
     const { records } = this;
     const to = i * RECORD_WORDS;
     digestBytes(bytes, this.#keyAt, this.#keyEnd, this.#seed, this.#digest);

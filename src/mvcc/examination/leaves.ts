@@ -7,6 +7,7 @@ const FIRST_TOMBSTONE = 1;
 const LAST_TOMBSTONE = 2;
 const GAPLESS = 4;
 const RAISED = 8;
+const KUBERNETES = 16;
 
 interface Chunk {
   readonly mains: Float64Array;
@@ -42,7 +43,8 @@ export class Leaves {
       (leaf.firstTombstone ? FIRST_TOMBSTONE : 0) |
       (leaf.lastTombstone ? LAST_TOMBSTONE : 0) |
       (leaf.gapless ? GAPLESS : 0) |
-      (leaf.raised ? RAISED : 0);
+      (leaf.raised ? RAISED : 0) |
+      (leaf.kubernetes ? KUBERNETES : 0);
     this.count = index + 1;
     return index;
   }
@@ -122,6 +124,10 @@ export class Leaves {
 
   raised(leaf: number): boolean {
     return (this.#word(leaf, WORD.flags) & RAISED) !== 0;
+  }
+
+  kubernetes(leaf: number): boolean {
+    return (this.#word(leaf, WORD.flags) & KUBERNETES) !== 0;
   }
 
   #word(leaf: number, word: number): number {

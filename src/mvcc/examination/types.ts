@@ -25,9 +25,11 @@ export interface Examined {
   readonly keyCount: number;
   /** Records of all revisions. */
   readonly recordCount: number;
+  /** An API server's keys are among them. */
+  readonly kubernetes: boolean;
   /**
-   * HashKV of the file at its own revision, as a member computes it whose compact revision is `compactRevision` (at least the file's own, at most its revision;
-   * -1n for a member that never compacted).
+   * HashKV of the file at its own revision, as a member computes it whose compact revision is `compactRevision` (at least the file's own;
+   * above its revision when revisions were raised to there; -1n for a member that never compacted).
    */
   hashKv(compactRevision: bigint, signal: AbortSignal): Promise<number>;
 }
