@@ -73,7 +73,13 @@ interface Told {
   readonly told: readonly string[];
 }
 
-async function check(record: RestoreRecord, cluster: RestoredCluster, endpoints?: readonly string[], timeoutMs = 3_000): Promise<Told> {
+async function check(
+  record: RestoreRecord,
+  cluster: RestoredCluster,
+  endpoints?: readonly string[],
+  timeoutMs = 3_000,
+  requestTimeoutMs = 5_000,
+): Promise<Told> {
   const told: string[] = [];
   const access = cluster.access({ requestTimeoutMs, ...(endpoints === undefined ? {} : { endpoints }) });
   const progress = ({ message }: { readonly message?: string }): void => void told.push(message ?? '');
@@ -158,7 +164,7 @@ describe('three members', () => {
   test('a member that is late is waited for, and named', async () => {
     const third = cluster.members[2]!;
     await third.kill();
-    const early = await check(record, cluster, undefined, 1_000);
+    const early = await check(record, cluster);
     expect(early.result.outcome).toBe('waiting');
     expect(early.result.reasons.join()).toContain(`m3 (${record.members.find(({ name }) => name === 'm3')!.id}) did not answer`);
     expect(early.told[0]).toMatch(/^2 of 3 members answer; waiting: /);
