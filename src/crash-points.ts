@@ -47,7 +47,47 @@ export const MAINTENANCE_CRASH_POINTS = [
   'after-disarm',
 ] as const;
 
-export type CrashPoint = (typeof CRASH_POINTS)[number] | (typeof MAINTENANCE_CRASH_POINTS)[number];
+/** The same inside a restore. */
+export const RESTORE_CRASH_POINTS = [
+  /** The folders that it builds in exist, and are empty. */
+  'restore-staged',
+  /** The database is written, no log yet. */
+  'restore-database',
+  /** Everything is written and synced, nothing is in its place. */
+  'restore-built',
+  /** The record lies beside the data directory. */
+  'restore-recorded',
+  /** What is replaced has its new name; the data directory first. */
+  'restore-old-data-aside',
+  'restore-old-wal-aside',
+  /** A WAL directory of its own holds nothing but what keeps etcd from starting. */
+  'restore-wal-blocked',
+  'restore-data-put',
+  'restore-wal-put',
+  /** Every member is in its place, the folders that were built in are still there. */
+  'restore-published',
+] as const;
+
+/** The same while a member is replaced. */
+export const REPLACE_CRASH_POINTS = [
+  /** Who it was is noted, and nothing was changed. */
+  'after-note',
+  'after-remove',
+  /** By a unit or a static pod. */
+  'after-stop',
+  'after-move-data',
+  'after-add',
+  /** initial-cluster-state is existing, and etcd is not started. */
+  'after-edit',
+  'after-start',
+  'after-promote',
+] as const;
+
+export type CrashPoint =
+  | (typeof CRASH_POINTS)[number]
+  | (typeof MAINTENANCE_CRASH_POINTS)[number]
+  | (typeof RESTORE_CRASH_POINTS)[number]
+  | (typeof REPLACE_CRASH_POINTS)[number];
 
 /** Nothing, unless a test asked for a crash here: the environment must hold both names, so that none of them alone can do harm. */
 export function crashPoint(name: CrashPoint): void {

@@ -1,9 +1,8 @@
 /** Files and folders that survive a loss of power: each is synced, and so is the folder that holds its name. */
-import { open, readdir, rename } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { open, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { diskError } from '../../archive/disk-errors.ts';
 import { syncFolder } from '../../store/local/folders.ts';
-import { temporaryName } from '../../store/temporary.ts';
 
 /** Writes a file that must not exist, 0600. `length`: zeros follow up to there, which take no room yet. @throws WardenError `disk-full`, `disk-failed` */
 export async function writeNew(path: string, bytes: Uint8Array, length = bytes.length): Promise<void> {
@@ -15,19 +14,6 @@ export async function writeNew(path: string, bytes: Uint8Array, length = bytes.l
     await handle.sync();
   } catch (error) {
     throw await diskError(error, 'write', path, bytes.length);
-  }
-}
-
-/** Puts a file in its place by renaming, whatever is there; its folder is synced. @throws WardenError `disk-full`, `disk-failed` */
-export async function replaceFile(path: string, bytes: Uint8Array, prepare: (temporary: string) => Promise<void>): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.${temporaryName()}`);
-  await writeNew(temporary, bytes);
-  await prepare(temporary);
-  try {
-    await rename(temporary, path);
-    await syncFolder(dirname(path));
-  } catch (error) {
-    throw await diskError(error, 'rename', path, 0);
   }
 }
 

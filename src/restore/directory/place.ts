@@ -33,6 +33,8 @@ export interface Place {
   readonly recordPath: string;
 }
 
+/** What the record's name ends in. */
+export const RECORD = '.restore.json';
 /** What a name gets that is moved out of the way. */
 export const KEPT = '.before-restore-';
 /** Lies in a WAL directory that is not complete: see publish.ts. */
@@ -75,7 +77,7 @@ export async function findPlace(target: BuildTarget): Promise<Place> {
 }
 
 async function findRecordPath(dataFolder: string): Promise<string> {
-  const name = `${basename(dataFolder)}.restore.json`;
+  const name = `${basename(dataFolder)}${RECORD}`;
   const writable = await canWrite(dirname(dataFolder));
   return join(writable ? dirname(dataFolder) : dataFolder, name);
 }
@@ -107,7 +109,7 @@ async function occupantsOf(folder: string, inside: boolean, what: string, walFol
   if (!inside) return names;
   return names.filter((name) => {
     if (OF_FILE_SYSTEMS.has(name) || STAGING.test(name) || name.includes(KEPT)) return false;
-    if (name === `${basename(folder)}.restore.json`) return false;
+    if (name === `${basename(folder)}${RECORD}`) return false;
     return walFolder === undefined || !isWithin(walFolder, join(folder, name));
   });
 }

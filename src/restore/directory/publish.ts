@@ -1,0 +1,228 @@
+/**
+ * Puts what was built in its place, so that a crash at any step leaves nothing in the target directory or the whole, and the old one under one name or the other.
+ *
+ * One directory is one rename. Where the WAL has a directory of its own there are two, and etcd would start on either alone: on data without a WAL as a new cluster, of
+ * which members that are added later never get the data; on a WAL without data as an empty one. So the WAL directory comes first and holds nothing but a file that has
+ * the suffix of a WAL and not the name of one: etcd of every release takes that for a WAL that it cannot open, and ends. Then the data, then the WAL file itself, by one
+ * rename inside of its directory: before it etcd starts on neither, after it on both.
+ *
+ * What is replaced goes in the other order, data first: an old WAL alone is either complete, and etcd builds the same state from it, or lacks its beginning, and etcd ends.
+ */
+import { lstat, mkdir, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { diskError } from '../../archive/disk-errors.ts';
+import { crashPoint } from '../../crash-points.ts';
+import { asError, WardenError } from '../../errors.ts';
+import { syncFolder } from '../../store/local/folders.ts';
+import { temporaryName } from '../../store/temporary.ts';
+import { writeNew } from './durable.ts';
+import type { Blocker } from './leftovers.ts';
+import { giveTo, labelLike, ownerOf, type Owner } from './owner.ts';
+import { BLOCKER, KEPT, RECORD, stagingName, type Place, type Spot } from './place.ts';
+import type { Staging } from './staging.ts';
+import { WAL_FILE_NAME } from './wal.ts';
+
+export interface Published {
+  /** Where what stood there is now: data directory, WAL directory, record. */
+  readonly kept: readonly string[];
+  /** Takes away what kept etcd from starting on one half alone. Nothing can be undone any more. */
+  finish(): Promise<void>;
+  /** Puts everything back as it was: another member, or a later step, failed. */
+  undo(): Promise<void>;
+}
+
+export interface PublishOptions {
+  /** What the record says, encoded. */
+  readonly record: Buffer;
+  /** Goes into the names of what is moved away. */
+  readonly time: Date;
+}
+
+/** In its staging folder: what is renamed to the WAL directory where that is not there yet. */
+const WAL_FOLDER = 'wal';
+/** Of what was moved away in a mount point that is a WAL directory. */
+const IN_WAL = 'wal';
+
+/** Owner, mode and label as they shall be, and the pair's mark; synced afterwards by the caller. @throws WardenError `disk-failed`, `refused` */
+export async function dress(staging: Staging, owner: Owner | undefined, signal: AbortSignal): Promise<void> {
+  const { place, data, wal, folder } = staging;
+  const unit = dataUnit(staging);
+  const dataOwner = await ownerOf(place.data, owner);
+  if (wal !== undefined && place.wal !== undefined) {
+    const { dev, ino } = await stat(unit.from, { bigint: true });
+    const blocker: Blocker = { writer: staging.writer, data: { path: unit.to, dev: String(dev), ino: String(ino) } };
+    const inner = join(wal.folder, WAL_FOLDER);
+    await mkdir(inner, { mode: 0o700 });
+    await writeNew(join(inner, BLOCKER), Buffer.from(`${JSON.stringify(blocker)}\n`));
+    await giveTo(wal.folder, await ownerOf(place.wal, owner), undefined);
+    if (place.wal.present !== undefined) {
+      if (place.wal.way === 'beside') await giveTo(inner, await ownerOf(place.wal, owner), place.wal.present);
+      await labelLike(place.wal.folder, wal.folder, signal);
+    }
+  }
+  // The staging folder itself stays ours alone until it is gone.
+  await giveTo(data, dataOwner, place.data.way === 'beside' ? place.data.present : undefined);
+  if (place.data.present !== undefined) await labelLike(place.data.folder, folder, signal);
+}
+
+/** @throws WardenError `disk-failed`, `refused` when something came to lie there meanwhile; everything is as before then */
+export async function publish(staging: Staging, { record, time }: PublishOptions): Promise<Published> {
+  const { place, wal } = staging;
+  const steps = new Steps();
+  const suffix = `${KEPT}${stampOf(time)}`;
+  const unit = dataUnit(staging);
+  try {
+    await putRecord(place, record, suffix, steps);
+    crashPoint('restore-recorded');
+    if (place.data.occupants.length > 0) await steps.setAside(unit.to, `${unit.to}${suffix}`);
+    crashPoint('restore-old-data-aside');
+    if (place.wal !== undefined && wal !== undefined) {
+      await setWalAside(place.wal, suffix, steps);
+      crashPoint('restore-old-wal-aside');
+      await block(place.wal, join(wal.folder, WAL_FOLDER), steps);
+      crashPoint('restore-wal-blocked');
+    }
+    await steps.put(unit.from, unit.to, place.data.way === 'beside' ? place.data : undefined);
+    crashPoint('restore-data-put');
+    if (place.wal !== undefined && wal !== undefined) {
+      await steps.put(wal.file, join(place.wal.folder, WAL_FILE_NAME), undefined);
+      crashPoint('restore-wal-put');
+    }
+  } catch (error) {
+    throw await steps.undoAfter(error);
+  }
+  return {
+    kept: steps.kept,
+    finish: async () => {
+      if (place.wal === undefined) return;
+      await rm(join(place.wal.folder, BLOCKER), { force: true });
+      await syncFolder(place.wal.folder);
+    },
+    undo: () => steps.undo(),
+  };
+}
+
+/** What one rename puts in its place. */
+function dataUnit({ place, data }: Staging): { readonly from: string; readonly to: string } {
+  if (place.data.way === 'beside') return { from: data, to: place.data.folder };
+  return { from: join(data, 'member'), to: join(place.data.folder, 'member') };
+}
+
+/** Before the directory that it describes, so that none is without. */
+async function putRecord({ recordPath, data, target }: Place, record: Buffer, suffix: string, steps: Steps): Promise<void> {
+  // One that is left of a directory that is gone is of no use to anybody.
+  const old = data.occupants.length > 0 ? await lstat(recordPath).catch(() => undefined) : undefined;
+  if (old !== undefined) await steps.setAside(recordPath, `${recordPath.slice(0, -RECORD.length)}${suffix}${RECORD}`);
+  const temporary = join(dirname(recordPath), stagingName(data.folder, temporaryName()));
+  try {
+    await writeNew(temporary, record);
+    await rename(temporary, recordPath);
+    steps.onUndo(() => rm(recordPath, { force: true }));
+    await syncFolder(dirname(recordPath));
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw await diskError(error, `record the restore of ${target.member} in`, recordPath, record.length);
+  }
+}
+
+async function setWalAside({ folder, way, occupants }: Spot, suffix: string, steps: Steps): Promise<void> {
+  if (occupants.length === 0) return;
+  if (way === 'beside') return steps.setAside(folder, `${folder}${suffix}`);
+  const kept = join(folder, `${IN_WAL}${suffix}`);
+  await mkdir(kept, { mode: 0o700 });
+  steps.onUndo(() => rmdir(kept));
+  // From the first on: with its beginning gone, etcd opens none of the rest.
+  const logs = occupants.filter((name) => name.endsWith('.wal')).sort();
+  for (const name of [...logs, ...occupants.filter((each) => !logs.includes(each))])
+    await steps.setAside(join(folder, name), join(kept, name), false);
+  steps.keep(kept);
+}
+
+/** From here on etcd ends at once where it would have started on half of a member. */
+async function block(spot: Spot, staged: string, steps: Steps): Promise<void> {
+  if (spot.way === 'beside') return steps.put(staged, spot.folder, spot);
+  return steps.put(join(staged, BLOCKER), join(spot.folder, BLOCKER), undefined);
+}
+
+/** As in file names of backups: no colons, sorts by time. */
+function stampOf(time: Date): string {
+  return time.toISOString().replace(/[-:]|\.\d+/g, '');
+}
+
+/** Renames that can be undone in reverse. */
+class Steps {
+  readonly kept: string[] = [];
+  readonly #undo: (() => Promise<unknown>)[] = [];
+
+  onUndo(step: () => Promise<unknown>): void {
+    this.#undo.push(step);
+  }
+
+  keep(path: string): void {
+    this.kept.push(path);
+  }
+
+  /** @param tell whether people are told of it */
+  async setAside(path: string, wanted: string, tell = true): Promise<void> {
+    const to = await freeName(wanted);
+    await move(path, to);
+    this.onUndo(() => move(to, path));
+    if (tell) this.keep(to);
+  }
+
+  /** @param over an empty directory that the rename takes the place of */
+  async put(from: string, to: string, over: Spot | undefined): Promise<void> {
+    if (over === undefined && (await lstat(to).catch(() => undefined)) !== undefined) throw occupied(to);
+    await move(from, to);
+    this.onUndo(async () => {
+      await move(to, from);
+      const old = over?.occupants.length === 0 ? over.present : undefined;
+      if (old === undefined) return;
+      await mkdir(to, { mode: 0o700 });
+      await giveTo(to, old, old);
+    });
+  }
+
+  async undo(): Promise<void> {
+    for (const step of this.#undo.splice(0).toReversed()) await step();
+  }
+
+  /** @returns what to throw: the error, and where the old directory is if it could not be put back */
+  async undoAfter(thrown: unknown): Promise<Error> {
+    try {
+      await this.undo();
+      return asError(thrown);
+    } catch (error) {
+      return new WardenError('disk-failed', `${asError(thrown).message}; and not everything could be put back: ${asError(error).message}`, {
+        hint: this.kept.length === 0 ? 'nothing was replaced' : `what stood there is in ${this.kept.join(', ')}`,
+        cause: thrown,
+      });
+    }
+  }
+}
+
+async function freeName(wanted: string): Promise<string> {
+  for (let number = 1; ; number += 1) {
+    const name = number === 1 ? wanted : `${wanted}-${number}`;
+    if ((await lstat(name).catch(() => undefined)) === undefined) return name;
+  }
+}
+
+/** Both folders are synced: a crash later finds it under one name. */
+async function move(from: string, to: string): Promise<void> {
+  try {
+    await rename(from, to);
+    await syncFolder(dirname(to));
+    if (dirname(from) !== dirname(to)) await syncFolder(dirname(from));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOTEMPTY' || code === 'EEXIST') throw occupied(to);
+    throw await diskError(error, `rename ${basename(from)} to`, to, 0);
+  }
+}
+
+function occupied(path: string): WardenError {
+  return new WardenError('refused', `${path} came to hold something while the restore was being built`, {
+    hint: 'etcd was started meanwhile, or another restore ran: stop it and restore again',
+  });
+}
