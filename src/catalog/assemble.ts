@@ -70,6 +70,7 @@ function assembleBackup(
       held: heldBy(facts),
       suspect,
       proof: chosen.proof ?? laterProof(facts),
+      drills: drillsOf(facts),
     },
     oddities,
   };
@@ -99,6 +100,12 @@ function lastSound(facts: readonly FoundCheck[], store: string): Copy['soundMs']
 function laterProof(facts: readonly FoundCheck[]): Proof | undefined {
   const proofs = facts.filter(({ check }) => check?.outcome === 'ok' && check.proof !== undefined);
   return proofs.sort(newestFirst)[0]?.check?.proof;
+}
+
+/** A drill is told to every store of the cluster: the same one counts once. */
+function drillsOf(facts: readonly FoundCheck[]): readonly Check[] {
+  const drills = facts.filter(({ kind }) => kind === 'drill').sort(newestFirst);
+  return [...new Map(drills.flatMap(({ check }) => (check === undefined ? [] : [[JSON.stringify(check), check]]))).values()];
 }
 
 /** Everything is there in the right size, and no check says that it is bad. */

@@ -21,6 +21,7 @@ function backup(hour: number, fields: Partial<Manifest> = {}): Backup {
     held: undefined,
     suspect,
     proof: undefined,
+    drills: [],
   };
 }
 

@@ -38,6 +38,8 @@ export interface Backup {
   readonly suspect: string | undefined;
   /** What members answered for its content: as it was taken, or when they were asked later. */
   readonly proof: Proof | undefined;
+  /** Rehearsals of its restore, newest first; each names the store it was read from. */
+  readonly drills: readonly Check[];
 }
 
 /** An object that is not (or not yet) a backup of ours. */

@@ -1,11 +1,13 @@
-/** Everything that the daemon has of one cluster: its backups, its maintenance, what is seen of it, and who works for it. */
+/** Everything that the daemon has of one cluster: its backups, its drills, its maintenance, what is seen of it, and who works for it. */
 import type { ClusterConfig } from '../config/types.ts';
 import { samplesFile } from '../maintenance/samples.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Board, Submitted } from './board.ts';
 import type { Clock } from './clock.ts';
-import type { Leadership, LeadershipState, StartLeadership } from './leadership.ts';
+import { drillMemoryFile } from './drill-memory.ts';
+import { Drills, type DrillStatus } from './drills.ts';
+import { worksHere, type Leadership, type LeadershipState, type StartLeadership } from './leadership.ts';
 import { Maintenance, type MaintenanceStatus } from './maintenance.ts';
 import type { Observe } from './observe.ts';
 import { Protection, type ProtectionStatus } from './protection.ts';
@@ -32,6 +34,7 @@ export interface GuardedPorts {
 /** What readiness, the API and `systemctl status` tell of a cluster. */
 export interface GuardedStatus extends ProtectionStatus {
   readonly maintenance: MaintenanceStatus;
+  readonly drills: DrillStatus;
   readonly seen: Seen | undefined;
   readonly outlook: Outlook | undefined;
 }
@@ -40,6 +43,7 @@ export class Guarded {
   readonly #ports: GuardedPorts;
   readonly #protection: Protection;
   readonly #maintenance: Maintenance;
+  readonly #drills: Drills;
   readonly #watch: Watch;
   #config: ClusterConfig;
   #leadership: Leadership | undefined;
@@ -69,6 +73,7 @@ export class Guarded {
       // A sample each time: what a round compacted or gave back is where a trend begins anew.
       observe: () => void this.#watch.look(ports.ended, true),
     });
+    this.#drills = new Drills(config, { board, clock, logger, metrics, memory: drillMemoryFile(stateDir, config.name), wake });
     this.#watch = new Watch(config, {
       observe,
       readQuota,
@@ -87,6 +92,7 @@ export class Guarded {
   /** To be awaited before the first tick. */
   async open(): Promise<void> {
     await this.#protection.open();
+    await this.#drills.open();
     this.#campaign();
   }
 
@@ -96,13 +102,17 @@ export class Guarded {
     this.#config = config;
     this.#protection.configure(config);
     this.#maintenance.configure(config);
+    this.#drills.configure(config);
     this.#watch.configure(config);
     if (elsewhere) this.#campaign();
   }
 
   /** Looks at the clock and starts what is due. @returns when to look again at the latest */
   tick(): number {
-    return Math.min(this.#protection.tick(), this.#maintenance.tick(this.#ports.clock.now(), this.#state));
+    const nowMs = this.#ports.clock.now();
+    const protectedMs = this.#protection.tick();
+    const drillMs = this.#drills.tick(nowMs, worksHere(this.#state), this.#protection.survey);
+    return Math.min(protectedMs, drillMs, this.#maintenance.tick(nowMs, this.#state));
   }
 
   /** Never rejects. */
@@ -118,6 +128,7 @@ export class Guarded {
     return {
       ...this.#protection.status(),
       maintenance: this.#maintenance.status(),
+      drills: this.#drills.status(),
       seen: this.#watch.seen,
       outlook: this.#watch.outlook,
     };
@@ -130,7 +141,7 @@ export class Guarded {
 
   /** Starts nothing any more, and resolves when what runs has ended. */
   async close(): Promise<void> {
-    await Promise.all([this.#protection.close(), this.#maintenance.close()]);
+    await Promise.all([this.#protection.close(), this.#maintenance.close(), this.#drills.close()]);
   }
 
   #campaign(): void {

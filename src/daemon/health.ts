@@ -3,6 +3,8 @@
  * from which only backups and cures lead out: out of space, or with members whose data differ.
  */
 import type { ReadyReport, Reason } from '../http/types.ts';
+import { formatDuration } from '../config/units.ts';
+import { failedDrill, overdueMs, type DrillStatus } from './drills.ts';
 import type { GuardedStatus } from './guarded.ts';
 import type { MaintenanceStatus } from './maintenance.ts';
 import type { ProtectionStatus } from './protection.ts';
@@ -16,7 +18,7 @@ export interface DaemonHealth {
 }
 
 /** The parts that readiness goes by; what was not seen yet is no reason. */
-export type ClusterHealth = ProtectionStatus & Partial<Pick<GuardedStatus, 'maintenance'>>;
+export type ClusterHealth = ProtectionStatus & Partial<Pick<GuardedStatus, 'maintenance' | 'drills'>>;
 
 /** Three times the longest sleep of the scheduler. */
 export const SCHEDULER_STUCK_MS = 90_000;
@@ -71,6 +73,7 @@ function clusterReasons(status: ClusterHealth, nowMs: number): Reason[] {
   for (const { id, store, reason } of status.survey?.verification.failed ?? []) {
     reasons.push({ cluster, code: 'verification-failed', message: `the newest backup on ${store}, ${id}, is not sound: ${reason}` });
   }
+  if (status.drills !== undefined) reasons.push(...drillReasons(cluster, status.drills, nowMs));
   if (status.disagreement !== undefined) {
     reasons.push({
       cluster,
@@ -91,6 +94,23 @@ function clusterReasons(status: ClusterHealth, nowMs: number): Reason[] {
     });
   }
   return reasons;
+}
+
+/** Without a schedule a drill by hand that failed is a reason all the same; that none was done is none. */
+function drillReasons(cluster: string, { enabled, maxAgeMs, stores }: DrillStatus, nowMs: number): Reason[] {
+  return stores.flatMap((entry): Reason[] => {
+    const { store, last, sound } = entry;
+    const failed = failedDrill(entry);
+    if (failed !== undefined) {
+      const message = `a restore from ${store} would not hold what ${failed.id ?? 'its newest backup'} promises: ${failed.reason ?? 'the drill gives no reason'}`;
+      return [{ cluster, code: 'drill-failed', message }];
+    }
+    const ageMs = enabled ? overdueMs(entry, maxAgeMs, nowMs) : undefined;
+    if (ageMs === undefined) return [];
+    const since = sound === undefined ? 'no restore from it was ever rehearsed' : `the last drill that succeeded is ${days(ageMs)} old`;
+    const why = last?.outcome === 'inconclusive' ? `; the last one was not done: ${last.reason ?? 'it gives no reason'}` : '';
+    return [{ cluster, code: 'drill-overdue', message: `${store}: ${since}, the limit is ${formatDuration(maxAgeMs)}${why}` }];
+  });
 }
 
 function alarmReasons(cluster: string, { signs, last, error, enabled }: MaintenanceStatus): Reason[] {
@@ -156,6 +176,10 @@ function doing({ running, maintenance, leadership }: ClusterHealth): string {
 
 function seconds(ms: number): number {
   return Math.round(ms / 1000);
+}
+
+function days(ms: number): string {
+  return `${(ms / 86_400_000).toFixed(1)} days`;
 }
 
 function minutes(ms: number): string {

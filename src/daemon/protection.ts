@@ -190,6 +190,11 @@ export class Protection {
     return { joined: false, job };
   }
 
+  /** What the last listing of the stores told. */
+  get survey(): SurveyResult | undefined {
+    return this.#survey;
+  }
+
   status(): ProtectionStatus {
     const { maxAgeMs } = this.#config.backup;
     const nowMs = this.#ports.clock.now();

@@ -1,5 +1,5 @@
 /** What children answer, looked at before anything relies on it: a child may be of another version than the daemon. */
-import type { BackupResult, ProveResult, SurveyResult } from '../jobs/types.ts';
+import type { BackupResult, DrillSurvey, ProveResult, SurveyedDrill, SurveyResult } from '../jobs/types.ts';
 import { RULES, type Action, type Refusal, type Rule } from '../maintenance/planner/types.ts';
 import type { ActionResult, LastDone, RoundResult } from '../maintenance/types.ts';
 
@@ -14,9 +14,52 @@ export function asBackupResult(value: unknown): BackupResult | undefined {
 
 export function asSurveyResult(value: unknown): SurveyResult | undefined {
   if (!isRecord(value)) return undefined;
-  return isRecord(value['backups']) && Array.isArray(value['stores']) && isRecord(value['proof']) && isRecord(value['verification'])
-    ? (value as unknown as SurveyResult)
-    : undefined;
+  const whole = isRecord(value['backups']) && Array.isArray(value['stores']) && isRecord(value['proof']) && isRecord(value['verification']);
+  return whole ? ({ ...value, drills: drillSurveys(value['drills']) } as unknown as SurveyResult) : undefined;
+}
+
+/** What a survey or the state file tells of drills; one of a version that knew none tells nothing. */
+export function drillSurveys(value: unknown): readonly DrillSurvey[] {
+  const entries: unknown[] = Array.isArray(value) ? value : [];
+  return entries.filter(isRecord).flatMap(({ store, firstMs, last, sound, failed }): DrillSurvey[] => {
+    if (typeof store !== 'string') return [];
+    return [{ store, firstMs: number(firstMs), last: drillOf(last), sound: drillOf(sound), failed: drillOf(failed) }];
+  });
+}
+
+const DRILL_LEVELS = ['started', 'offline'] as const;
+const DRILL_OUTCOMES = ['ok', 'failed', 'inconclusive'] as const;
+
+/** One drill; words that this version does not know become no labels. */
+function drillOf(value: unknown): SurveyedDrill | undefined {
+  if (!isRecord(value)) return undefined;
+  const outcome = DRILL_OUTCOMES.find((one) => one === value['outcome']);
+  const atMs = number(value['atMs']);
+  if (outcome === undefined || atMs === undefined) return undefined;
+  const level = DRILL_LEVELS.find((one) => one === value['level']);
+  return {
+    atMs,
+    outcome,
+    id: text(value['id']),
+    ...(level === undefined ? {} : { level }),
+    reason: text(value['reason']),
+    recoveryMs: number(value['recoveryMs']),
+    keyCount: number(value['keyCount']),
+    sampled: number(value['sampled']),
+    etcd: text(value['etcd']),
+  };
+}
+
+/** The lines of a drill job, as if they had been surveyed at this moment. */
+export function drillLines(
+  value: unknown,
+  atMs: number,
+): readonly (SurveyedDrill & { readonly store: string; readonly code: string | undefined })[] {
+  const lines: unknown[] = Array.isArray(value) ? value : [];
+  return lines.filter(isRecord).flatMap((line) => {
+    const drill = drillOf({ ...line, atMs });
+    return drill === undefined || typeof line['store'] !== 'string' ? [] : [{ ...drill, store: line['store'], code: text(line['code']) }];
+  });
 }
 
 export function asProveResult(value: unknown): ProveResult | undefined {

@@ -15,7 +15,7 @@ const ORPHAN_MS = 5_000;
 const PROGRESS_MS = 250;
 
 /** Jobs that nobody waits for: etcd beside them, and a backup of another cluster, come first. */
-const AT_LOW_PRIORITY: ReadonlySet<JobRequest['verb']> = new Set<JobRequest['verb']>(['index', 'verify']);
+const AT_LOW_PRIORITY: ReadonlySet<JobRequest['verb']> = new Set<JobRequest['verb']>(['drill', 'index', 'verify']);
 
 export interface ServeOptions {
   /** Imported when the job is known, so that a child that waits weighs little. */

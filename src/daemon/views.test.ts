@@ -20,6 +20,7 @@ function guarded(part: Partial<GuardedStatus> = {}): GuardedStatus {
     consecutiveFailures: 0,
     lastError: undefined,
     maintenance: { enabled: true, signs: undefined, running: undefined, nextMs: undefined, last: undefined, error: undefined },
+    drills: { enabled: true, maxAgeMs: 3_600_000, nextMs: undefined, running: undefined, stores: [] },
     seen: undefined,
     outlook: undefined,
     ...part,
@@ -37,6 +38,40 @@ describe('what the API shows of a cluster', () => {
       maintenance: { enabled: true, running: null, next: null, last: null, error: null },
       etcd: null,
     });
+  });
+
+  test('drills: the last of each store, the last that went well, and the last that failed', () => {
+    const sound = {
+      atMs: NOW,
+      id: 'a',
+      outcome: 'ok',
+      level: 'started',
+      recoveryMs: 1500,
+      keyCount: 9,
+      sampled: 3,
+      etcd: '3.6.16',
+    } as const;
+    const failed = { atMs: NOW - 1000, id: 'b', outcome: 'failed', reason: 'page 7' } as const;
+    const stores = [{ store: 'local', firstMs: NOW, last: sound, sound, failed }];
+    const drills = { enabled: true, maxAgeMs: 3_600_000, nextMs: NOW, running: 'local', stores };
+    const nothing = { level: null, recoveryMs: null, keyCount: null, sampled: null, etcd: null };
+    const success = { time: '2026-11-22T12:00:00.000Z', id: 'a', outcome: 'ok', reason: null };
+    const figures = { level: 'started', recoveryMs: 1500, keyCount: 9, sampled: 3, etcd: '3.6.16' };
+    expect(shown(guarded({ drills }))['drills']).toEqual({
+      enabled: true,
+      running: 'local',
+      next: '2026-11-22T12:00:00.000Z',
+      maxAgeSeconds: 3600,
+      stores: [
+        {
+          store: 'local',
+          last: { ...success, ...figures },
+          lastSuccess: { ...success, ...figures },
+          lastFailure: { time: '2026-11-22T11:59:59.000Z', id: 'b', outcome: 'failed', reason: 'page 7', ...nothing },
+        },
+      ],
+    });
+    expect(shown(guarded())['drills']).toMatchObject({ running: null, next: null });
   });
 
   test('maintenance: what runs, what the last round did and why it did no more', () => {

@@ -1,6 +1,8 @@
 /** What the API shows, as documented in docs/api.md: times in RFC 3339, 64-bit ids as strings, nothing of the configuration's secrets. */
+import type { DrillSurvey, SurveyedDrill } from '../jobs/types.ts';
 import type { ReadyReport } from '../http/types.ts';
 import type { JobView } from './board.ts';
+import type { DrillStatus } from './drills.ts';
 import type { GuardedStatus } from './guarded.ts';
 import type { MaintenanceStatus } from './maintenance.ts';
 import type { Seen } from './watch.ts';
@@ -66,8 +68,40 @@ function clusterJson(status: GuardedStatus): unknown {
     disagreement: status.disagreement ?? null,
     consecutiveFailures: status.consecutiveFailures,
     lastError: errorJson(lastError),
+    drills: drillsJson(status.drills),
     maintenance: maintenanceJson(maintenance),
     etcd: seen === undefined ? null : etcdJson(seen, outlook),
+  };
+}
+
+function drillsJson({ enabled, maxAgeMs, running, nextMs, stores }: DrillStatus): unknown {
+  return {
+    enabled,
+    running: running ?? null,
+    next: time(nextMs),
+    maxAgeSeconds: Math.round(maxAgeMs / 1000),
+    stores: stores.map(({ store, last, sound, failed }: DrillSurvey) => ({
+      store,
+      last: drillJson(last),
+      lastSuccess: drillJson(sound),
+      lastFailure: drillJson(failed),
+    })),
+  };
+}
+
+function drillJson(drill: SurveyedDrill | undefined): unknown {
+  if (drill === undefined) return null;
+  const { atMs, id, outcome, level, reason, recoveryMs, keyCount, sampled, etcd } = drill;
+  return {
+    time: time(atMs),
+    id: id ?? null,
+    outcome,
+    level: level ?? null,
+    reason: reason ?? null,
+    recoveryMs: recoveryMs ?? null,
+    keyCount: keyCount ?? null,
+    sampled: sampled ?? null,
+    etcd: etcd ?? null,
   };
 }
 

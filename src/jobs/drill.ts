@@ -1,7 +1,202 @@
-/** Restores the newest backup of each store into a scratch etcd, compares, and records what came out. */
-import { WardenError } from '../errors.ts';
+/**
+ * Rehearses the restore of the newest backup of each store, reading it from that store alone: in a scratch etcd where there is one, else offline. What came out is told
+ * to every store of the cluster.
+ *
+ * `failed` says that a restore would not hold what the backup promises. What could not be rehearsed is `inconclusive` and counts as not done: it says nothing about the
+ * backup, but nobody has seen it restored either.
+ */
+import { randomBytes } from 'node:crypto';
+import { openObject } from '../archive/open.ts';
+import { writeCheck } from '../catalog/facts.ts';
+import { findBackup } from '../catalog/find.ts';
+import type { Backup } from '../catalog/types.ts';
+import type { ClusterConfig } from '../config/types.ts';
+import { formatDuration } from '../config/units.ts';
+import { asError, errorDetails, WardenError } from '../errors.ts';
+import { dataKey } from '../format/keys.ts';
+import { findEtcd, type EtcdProgram } from '../restore/drill/program.ts';
+import { sweepDrills } from '../restore/drill/folder.ts';
+import { rehearse, type Rehearsed } from '../restore/drill/rehearse.ts';
+import type { EtcdMinor } from '../restore/types.ts';
+import type { Store } from '../store/types.ts';
+import { toolName } from '../version.ts';
+import { dataDirBeside } from './backup/shared-device.ts';
+import { loadCatalog } from './catalog.ts';
+import { identityFor } from './identity.ts';
+import { chooseBackup } from './restore/choose.ts';
+import { sourceOfBackup } from './restore/source.ts';
+import { chooseMinor } from './restore/versions.ts';
+import { drillFolder } from './scratch-folder.ts';
+import { clusterOf, withStores } from './stores.ts';
 import type { DrillLine, DrillRequest, JobContext } from './types.ts';
+import { provesDamage } from './verify.ts';
 
-export function drill(request: DrillRequest, _context: JobContext): Promise<readonly DrillLine[]> {
-  return Promise.reject(new WardenError('refused', `drills of ${request.cluster} are not available yet`));
+/**
+ * One line for each store, in their order.
+ * @throws WardenError `usage` for a store or cluster that is not configured; `ambiguous`, `nothing-found` for an id that no store holds; the signal's reason
+ */
+export async function drill(request: DrillRequest, context: JobContext): Promise<readonly DrillLine[]> {
+  const cluster = clusterOf(context.config, request.cluster);
+  const wanted = storesOf(cluster, request.stores);
+  await sweepDrills(drillFolder(context.config, cluster.name), {
+    olderThanMs: context.config.daemon.sweepAgeMs,
+    now: context.now(),
+    signal: context.signal,
+  });
+  return withStores(context.config, cluster.backup.stores, context.logger, async (stores) => {
+    if (request.id !== undefined) requireSomewhere(await loadCatalog(stores, cluster.name, context.signal), request.id);
+    const lines: DrillLine[] = [];
+    for (const store of stores) {
+      if (!wanted.includes(store.name)) continue;
+      const line = await drillStore(store, stores, { cluster, request, context });
+      lines.push(line);
+      const { outcome, ...fields } = line;
+      if (outcome === 'failed') context.logger.error({ ...fields }, 'the drill failed: what was restored is not what the backup promises');
+      else if (outcome === 'inconclusive') context.logger.warn({ ...fields }, 'no drill was done');
+      else context.logger.info({ ...fields }, 'the drill went well');
+    }
+    return lines;
+  });
+}
+
+interface Drilling {
+  readonly cluster: ClusterConfig;
+  readonly request: DrillRequest;
+  readonly context: JobContext;
+}
+
+function storesOf({ name, backup }: ClusterConfig, wanted: readonly string[] | undefined): readonly string[] {
+  const unknown = wanted?.find((store) => !backup.stores.includes(store));
+  if (unknown !== undefined)
+    throw new WardenError('usage', `${unknown} is no store of cluster ${name}`, { hint: `its stores are: ${backup.stores.join(', ')}` });
+  return wanted ?? backup.stores;
+}
+
+/** So that a slip of the pen is told once, and not as a drill of each store that came to nothing. */
+function requireSomewhere(catalog: Parameters<typeof findBackup>[0], id: string): void {
+  findBackup(catalog, id);
+}
+
+async function drillStore(store: Store, stores: readonly Store[], drilling: Drilling): Promise<DrillLine> {
+  const { cluster, request, context } = drilling;
+  const limit = AbortSignal.timeout(cluster.drill.timeoutMs);
+  const own = { ...context, signal: AbortSignal.any([context.signal, limit]) };
+  let backup: Backup | undefined;
+  let line: DrillLine;
+  try {
+    const catalog = await loadCatalog([store], cluster.name, own.signal);
+    backup = request.id === undefined ? chooseBackup(catalog, { latest: true }, context.now()).backup : findBackup(catalog, request.id);
+    context.progress({ step: 'drill', message: `rehearsing the restore of ${backup.id} from ${store.name}`, subject: store.name });
+    line = await rehearseBackup(backup, store, { ...drilling, context: own });
+  } catch (thrown) {
+    context.signal.throwIfAborted();
+    const late = new WardenError('timeout', `it was not done within ${formatDuration(cluster.drill.timeoutMs)}`, { hint: 'drill.timeout' });
+    const error = limit.aborted ? late : asError(thrown);
+    const { code, message } = errorDetails(error);
+    context.logger.debug({ store: store.name, id: backup?.id, err: error }, 'the drill ended with an error');
+    const outcome = provesDamage(code) ? 'failed' : 'inconclusive';
+    const level = error instanceof DrillError ? error.level : 'started';
+    line = {
+      store: store.name,
+      ...(backup === undefined ? {} : { id: backup.id }),
+      outcome,
+      level,
+      reason: reasonOf(error, message),
+      code,
+    };
+  }
+  if (backup !== undefined) await record(line, backup, stores, context);
+  return line;
+}
+
+/** What helps is worth a word where the error alone is shown: in check objects, in /readyz. */
+function reasonOf(error: Error, message: string): string {
+  return error instanceof WardenError && error.code === 'refused' && error.hint !== undefined ? `${message} (${error.hint})` : message;
+}
+
+/** Carries how far the rehearsal could have gone. */
+class DrillError extends WardenError {
+  readonly level: NonNullable<DrillLine['level']>;
+
+  constructor(level: NonNullable<DrillLine['level']>, cause: Error) {
+    const { code, hint } = cause instanceof WardenError ? cause : { code: 'failed' as const, hint: undefined };
+    super(code, cause.message, { hint, cause });
+    this.level = level;
+  }
+}
+
+async function rehearseBackup(backup: Backup, store: Store, { cluster, context }: Drilling): Promise<DrillLine> {
+  const { drill: settings } = cluster;
+  const { manifest } = backup;
+  const parent = drillFolder(context.config, cluster.name);
+  const identities = await identityFor(cluster);
+  if (manifest.stored.encryption === 'age' && identities === undefined)
+    throw new WardenError('key-missing', `${backup.id} is encrypted and no identity is configured: nobody can restore it from here`, {
+      hint: 'encryption.identity; or run the drill on the machine that holds it',
+    });
+  if (!settings.sharedDisk) await refuseSharedDisk(parent, cluster);
+  const { etcd, minor, why } = await serverFor(manifest.etcdVersion, settings.etcd, context.signal);
+  const source = sourceOfBackup(backup, [store], identities, context, { store: store.name });
+  const key = dataKey(cluster.name, backup.id, manifest.stored.encryption);
+  const level = etcd === undefined ? 'offline' : 'started';
+  try {
+    const request = { source, etcd, minor, parent, sample: settings.sample };
+    const done = await rehearse({ ...request, open: () => openObject(store, key, { signal: context.signal, identities }) }, context);
+    const reason = why === undefined ? {} : { reason: `${why}: the restored data directory was checked offline, which proves less` };
+    return { store: store.name, id: backup.id, outcome: 'ok', level, ...reason, ...figuresOf(done) };
+  } catch (thrown) {
+    throw new DrillError(level, asError(thrown));
+  } finally {
+    await source.close();
+  }
+}
+
+function figuresOf({ etcd, ...figures }: Rehearsed): Pick<DrillLine, 'recoveryMs' | 'revision' | 'keyCount' | 'sampled' | 'etcd'> {
+  return { ...figures, ...(etcd === undefined ? {} : { etcd }) };
+}
+
+/** An etcd that may start on it, and otherwise why there is none. @throws WardenError `usage`, `refused` when nothing can be built for its release either */
+async function serverFor(
+  from: string,
+  configured: string | undefined,
+  signal: AbortSignal,
+): Promise<{ readonly etcd: EtcdProgram | undefined; readonly minor: EtcdMinor; readonly why: string | undefined }> {
+  const backup = from === '' ? undefined : from;
+  const found = await findEtcd(configured, signal);
+  if (typeof found !== 'string') {
+    try {
+      const { minor } = chooseMinor({ asked: found.minor, backup, head: undefined, installed: undefined });
+      return { etcd: found, minor, why: undefined };
+    } catch (error) {
+      if (!(error instanceof WardenError)) throw error;
+      const { minor } = chooseMinor({ asked: undefined, backup, head: undefined, installed: undefined });
+      return { etcd: undefined, minor, why: error.message };
+    }
+  }
+  return { etcd: undefined, minor: chooseMinor({ asked: undefined, backup, head: undefined, installed: undefined }).minor, why: found };
+}
+
+/** Writes of a drill would stand in the way of the fsync of an etcd beside it, which can cost elections. */
+async function refuseSharedDisk(folder: string, { dataDir, endpoints }: ClusterConfig): Promise<void> {
+  const beside = await dataDirBeside(folder, dataDir, endpoints);
+  if (beside === undefined) return;
+  throw new WardenError('refused', `${folder} is on the disk that holds etcd's data directory ${beside}`, {
+    hint: 'name a folder on another disk with drill.folder, or allow it with drill.sharedDisk (--shared-disk)',
+  });
+}
+
+async function record(line: DrillLine, { id, cluster }: Backup, stores: readonly Store[], context: JobContext): Promise<void> {
+  const { store, outcome, reason, id: _, code: _code, level, ...figures } = line;
+  const drill = level === undefined ? {} : { drill: { level, ...figures } };
+  try {
+    await writeCheck(
+      stores,
+      cluster,
+      { kind: 'drill', id, store, outcome, ...drill, ...(reason === undefined ? {} : { reason }) },
+      { tool: toolName, now: context.now(), random: randomBytes, signal: context.signal },
+    );
+  } catch (error) {
+    context.signal.throwIfAborted();
+    context.logger.warn({ id, store, err: asError(error) }, 'the drill was not recorded');
+  }
 }

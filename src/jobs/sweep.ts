@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import { readCatalog } from '../catalog/read.ts';
 import { sweepCluster } from '../catalog/sweep.ts';
 import { asError } from '../errors.ts';
+import { sweepDrills } from '../restore/drill/folder.ts';
 import { catalogCache } from './catalog.ts';
+import { drillFolder } from './scratch-folder.ts';
 import { sweepTemporaryFiles } from '../store/temporary.ts';
 import type { Store } from '../store/types.ts';
 import type { JobContext } from './types.ts';
@@ -11,13 +13,13 @@ import type { JobContext } from './types.ts';
 export interface SweepResult {
   readonly removed: readonly {
     readonly store: string;
-    readonly what: 'object' | 'temporary-file' | 'multipart-upload';
+    readonly what: 'object' | 'temporary-file' | 'multipart-upload' | 'drill';
     readonly name: string;
   }[];
   readonly failed: readonly { readonly store: string; readonly message: string }[];
 }
 
-/** Sweeps every store of a cluster, and the spool folder of runs that had no local store. One store's failure does not stop the others. */
+/** Sweeps every store of a cluster, the spool folder of runs that had no local store, and the folder of drills. One store's failure does not stop the others. */
 export async function sweepStores(
   stores: readonly Store[],
   cluster: string,
@@ -49,6 +51,9 @@ export async function sweepStores(
   }
   const spools = await sweepTemporaryFiles(join(context.config.stateDir, 'spool'), { olderThanMs: graceMs, now, signal });
   for (const swept of spools.removed) removed.push({ store: 'state', ...swept });
+  // With it the etcd that a drill may have left, whose process was killed.
+  const drills = await sweepDrills(drillFolder(context.config, cluster), { olderThanMs: graceMs, now, signal });
+  for (const name of drills) removed.push({ store: 'state', what: 'drill', name });
   for (const swept of removed) context.logger.info({ ...swept }, 'swept what an earlier run left');
   return { removed, failed };
 }

@@ -15,7 +15,7 @@ export interface JobContext {
 }
 
 export interface ProgressEvent {
-  /** Stable: `choose`, `stream`, `upload`, `check`, `prove`, `publish`, `index`, `list`, `read`, `prune`, `copy`; of maintenance `look`, `compact`, `settle`, `move-leader`, `defrag`, `disarm`. */
+  /** Stable: `choose`, `stream`, `upload`, `check`, `prove`, `publish`, `index`, `list`, `read`, `prune`, `copy`; of restores `build`, `drill`; of maintenance `look`, `compact`, `settle`, `move-leader`, `defrag`, `disarm`. */
   readonly step: string;
   /** One sentence for people. */
   readonly message?: string;
@@ -94,6 +94,8 @@ export interface SurveyResult {
     readonly error?: { readonly code: string; readonly message: string } | undefined;
   }[];
   readonly verification: VerificationSurvey;
+  /** One for each store. */
+  readonly drills: readonly DrillSurvey[];
   /** The newest generation, when nobody has accepted it. */
   readonly unaccepted: { readonly lineage: string; readonly clusterId: string } | undefined;
   readonly proof: {
@@ -122,6 +124,31 @@ export interface VerificationSurvey {
   readonly lastMs: number | undefined;
   /** Newest backups of a store whose check failed. */
   readonly failed: readonly { readonly id: string; readonly store: string; readonly reason: string }[];
+}
+
+/** How restores of one store's backups were rehearsed. */
+export interface DrillSurvey {
+  readonly store: string;
+  /** The oldest backup of this cluster there: from then on there was something to rehearse. */
+  readonly firstMs: number | undefined;
+  /** The newest whose backup is still there, whatever came of it. */
+  readonly last: SurveyedDrill | undefined;
+  /** The newest of those that went well. */
+  readonly sound: SurveyedDrill | undefined;
+  /** The newest of those that failed: it stands while none went well after it. */
+  readonly failed: SurveyedDrill | undefined;
+}
+
+export interface SurveyedDrill {
+  readonly atMs: number;
+  readonly id?: string | undefined;
+  readonly outcome: DrillLine['outcome'];
+  readonly level?: DrillLine['level'];
+  readonly reason?: string | undefined;
+  readonly recoveryMs?: number | undefined;
+  readonly keyCount?: number | undefined;
+  readonly sampled?: number | undefined;
+  readonly etcd?: string | undefined;
 }
 
 /** What came of asking for proofs that were not to be had before. */
@@ -177,8 +204,8 @@ export interface DrillLine {
   readonly id?: string;
   /** `failed`: the restore did not hold what the backup promises; `inconclusive`: it could not be rehearsed, which says nothing about the backup and counts as not done. */
   readonly outcome: 'ok' | 'failed' | 'inconclusive';
-  /** `started`: an etcd served it; `offline`: only the data directory was checked, for want of an etcd. */
-  readonly level: 'started' | 'offline';
+  /** `started`: an etcd served it; `offline`: only the data directory was checked, for want of an etcd. Absent when it did not come so far. */
+  readonly level?: 'started' | 'offline';
   readonly reason?: string;
   /** Of the error that ended it (docs/errors.md). */
   readonly code?: ErrorDetails['code'];

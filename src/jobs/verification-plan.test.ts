@@ -24,7 +24,7 @@ function held(takenDays: number, lookedDays?: number, outcome: 'ok' | 'failed' =
       : { schema: 1, kind: 'verify', id: manifest.id, time, tool: 'x', store: 'local', level: 'proved', outcome };
   const copy: Copy = { store: 'local', manifest: 'present', data: 'present', check, soundMs: {}, verified: true };
   const { id, cluster } = manifest;
-  const more = { unasked: [], held: undefined, suspect: undefined, proof: undefined } as const;
+  const more = { unasked: [], held: undefined, suspect: undefined, proof: undefined, drills: [] } as const;
   return { id, cluster, timeMs: taken.getTime(), manifest, copies: [copy], state: 'complete', ...more };
 }
 

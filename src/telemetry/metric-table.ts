@@ -157,6 +157,39 @@ export const METRICS = {
     labels: ['cluster', 'store'],
   },
 
+  etcd_warden_drill_last_success_timestamp_seconds: {
+    type: 'gauge',
+    help: 'When a restore from the store was last rehearsed and held what the backup promises; started: an etcd served it, offline: only the data directory was checked.',
+    labels: ['cluster', 'store', 'level'],
+    values: 'level: started, offline',
+  },
+  etcd_warden_drills_total: {
+    type: 'counter',
+    help: 'Restores that the daemon rehearsed, or wanted to: inconclusive ones count as not done.',
+    labels: ['cluster', 'store', 'outcome'],
+    values: 'outcome: ok, failed, inconclusive',
+  },
+  etcd_warden_drill_failed: {
+    type: 'gauge',
+    help: '1 while the last drill that came to a result says that a restore from the store does not hold what the backup promises.',
+    labels: ['cluster', 'store'],
+  },
+  etcd_warden_drill_overdue: {
+    type: 'gauge',
+    help: '1 while no drill of the store has succeeded for drill.maxAge; absent without a schedule.',
+    labels: ['cluster', 'store'],
+  },
+  etcd_warden_drill_recovery_seconds: {
+    type: 'gauge',
+    help: 'How long the last drill that succeeded took from the first byte read until clients could have been let in.',
+    labels: ['cluster', 'store'],
+  },
+  etcd_warden_drill_duration_seconds: {
+    type: 'gauge',
+    help: 'How long the last drill took in all, with the comparison of values and without the time that it waited.',
+    labels: ['cluster', 'store'],
+  },
+
   etcd_warden_retention_removed_total: { type: 'counter', help: 'Backups removed by retention.', labels: CLUSTER },
   etcd_warden_retention_kept: { type: 'gauge', help: 'Backups that the last prune kept.', labels: CLUSTER },
   etcd_warden_retention_failures_total: {
@@ -170,7 +203,8 @@ export const METRICS = {
     type: 'counter',
     help: 'Jobs by verb and outcome.',
     labels: ['verb', 'outcome'],
-    values: 'verb: backup, maintain, prune, prove, copy, index, sweep, survey, verify; outcome: ok, failed, crashed, stalled, stopped',
+    values:
+      'verb: backup, maintain, prune, prove, copy, drill, index, sweep, survey, verify; outcome: ok, failed, crashed, stalled, stopped',
   },
   etcd_warden_jobs_running: { type: 'gauge', help: 'Jobs that run now.', labels: [] },
   etcd_warden_jobs_queued: { type: 'gauge', help: 'Jobs that wait for their turn.', labels: [] },

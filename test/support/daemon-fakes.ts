@@ -111,6 +111,7 @@ export function surveyResult(newestMs?: number, part: Partial<SurveyResult> = {}
     stores: [{ store: 'local', newestVerifiedMs: newestMs, missing: 0 }],
     unaccepted: undefined,
     verification: { due: [], sound: [], lastMs: undefined, failed: [] },
+    drills: [],
     proof: { newestProvedMs: newestMs, wanting: [], disagreement: undefined },
     ...part,
   };

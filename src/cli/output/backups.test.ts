@@ -16,6 +16,7 @@ function backup(fields: Partial<Backup> = {}): Backup {
     copies: [good, { ...good, store: 's3' }],
     state: 'complete',
     unasked: [],
+    drills: [],
     held: undefined,
     suspect: undefined,
     proof: undefined,

@@ -19,6 +19,7 @@ function backup(hour: number, fields: Partial<Manifest> = {}, later: Partial<Bac
     copies: [copy],
     state: 'complete',
     unasked: [],
+    drills: [],
     held: undefined,
     suspect: undefined,
     proof: fields.proof,
