@@ -70,6 +70,10 @@ export const MEMBER_RULES = {
   'not-learner': 'the member is a voter already',
   'not-started': 'the member has never been started, or does not answer',
   'not-caught-up': 'the learner is behind',
+  'unknown-member': 'the cluster has no such member',
+  'name-ambiguous': 'several members have that name',
+  'not-broken': 'nothing is wrong with the member that is to be replaced',
+  'corrupt-elsewhere': 'CORRUPT is armed for another member than the one that is to be replaced',
   managed: 'somebody else seems to manage the membership (RKE2, k3s)',
 } as const;
 
