@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { CRASH_POINTS, MAINTENANCE_CRASH_POINTS, RESTORE_CRASH_POINTS } from './crash-points.ts';
+import { CRASH_POINTS, MAINTENANCE_CRASH_POINTS, REPLACE_CRASH_POINTS, RESTORE_CRASH_POINTS } from './crash-points.ts';
 
 function run(environment: Record<string, string>): NodeJS.Signals | number | null {
   const script = `import { crashPoint } from ${JSON.stringify(join(import.meta.dirname, 'crash-points.ts'))}; crashPoint('mid');`;
@@ -29,7 +29,7 @@ describe('crash points', () => {
       ),
     );
     expect([...called].sort((a, b) => String(a).localeCompare(String(b)))).toEqual(
-      [...CRASH_POINTS, ...MAINTENANCE_CRASH_POINTS, ...RESTORE_CRASH_POINTS].sort((a, b) => a.localeCompare(b)),
+      [...CRASH_POINTS, ...MAINTENANCE_CRASH_POINTS, ...RESTORE_CRASH_POINTS, ...REPLACE_CRASH_POINTS].sort((a, b) => a.localeCompare(b)),
     );
   });
 });
