@@ -21,11 +21,11 @@ export function planText(plan: RestorePlan): string {
     .replaceAll(/\n{3,}/gu, '\n\n');
 }
 
-/** What is left to do on the machine of one member once it is restored. */
-export function memberText(plan: RestorePlan, name: string): string {
+/** What is left to do on a machine once its members are restored. */
+export function memberText(plan: RestorePlan, ...names: readonly string[]): string {
   const later = plan.steps.slice(plan.steps.findLastIndex((each) => each.name === 'restore') + 1);
   return stepsText(
-    later.filter(({ member }) => member === undefined || member === name),
+    later.filter(({ member }) => member === undefined || names.includes(member)),
     plan,
   )
     .join('\n')

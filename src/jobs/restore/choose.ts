@@ -64,21 +64,23 @@ function isFit(backup: Backup): boolean {
 
 function whyUnfit(backup: Backup): string | undefined {
   if (isImported(backup)) return 'it was imported';
-  if (backup.state === 'damaged') return 'no store holds it whole';
-  const failed = backup.copies.find(({ check }) => check?.outcome === 'failed')?.check;
-  if (!backup.copies.some(({ verified }) => verified))
-    return failed === undefined
-      ? 'it was never verified'
-      : `its verification failed${failed.reason === undefined ? '' : `: ${failed.reason}`}`;
   if (backup.suspect !== undefined) return `it is suspect: ${backup.suspect}`;
-  return undefined;
+  if (backup.copies.some(({ verified }) => verified)) return undefined;
+  const failed = backup.copies.find(({ check }) => check?.outcome === 'failed')?.check;
+  if (failed !== undefined) return `its verification failed${failed.reason === undefined ? '' : `: ${failed.reason}`}`;
+  return isThere(backup) ? 'it was never verified' : 'no store holds it whole';
+}
+
+/** Some store has all of it, sound or not. */
+function isThere({ copies }: Backup): boolean {
+  return copies.some(({ manifest, data }) => manifest === 'present' && data === 'present');
 }
 
 /** The newest that may be taken unnamed, out of some. @throws WardenError `nothing-found` */
 function newestOf(catalog: Catalog, among: readonly Backup[], which: string): Backup {
   const found = among.findLast(isFit);
   if (found !== undefined) return found;
-  const whole = among.findLast(({ state }) => state !== 'damaged');
+  const whole = among.findLast(isThere);
   const sentence = `no verified backup of ${catalog.cluster} ${which}`;
   throw new WardenError('nothing-found', sentence, {
     hint:
@@ -153,7 +155,7 @@ function holding(catalog: Catalog, revision: bigint): Chosen {
   if (backup === undefined) {
     if (fit.length === 0) newestOf(catalog, catalog.backups, 'exists');
     const newest = fit.at(-1)!;
-    const unfit = catalog.backups.findLast((each) => each.state !== 'damaged' && holds(each, revision));
+    const unfit = catalog.backups.findLast((each) => isThere(each) && holds(each, revision));
     throw new WardenError(
       revision > BigInt(newest.manifest.revision) ? 'revision-future' : 'revision-compacted',
       `no verified backup of ${catalog.cluster} holds revision ${revision}`,

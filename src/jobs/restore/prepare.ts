@@ -89,12 +89,6 @@ const KUBEADM_DATA_DIR = '/var/lib/etcd';
 /** Names are looked up so long. */
 const LOOKUP_MS = 2_000;
 
-/** The log is written at its full length at once (wal.go, SegmentSizeBytes). */
-const WAL_BYTES = 64_000_000;
-
-/** Folders, the snapshot file of raft, and what a file system needs for itself. */
-const SLACK_BYTES = 4 * 2 ** 20;
-
 /** Whoever gets it closes it. @throws WardenError for what can be wrong with the order itself, and when nothing answers it */
 export async function prepareRestore(order: RestoreOrder, inputs: RestoreInputs, context: JobContext): Promise<PreparedRestore> {
   const { signal } = context;
@@ -116,18 +110,17 @@ export async function prepareRestore(order: RestoreOrder, inputs: RestoreInputs,
     const token = order.token ?? deriveToken({ identity: source.identity, initialCluster, attempt: order.attempt, content });
     const cluster = newCluster(initialCluster, token);
     context.progress({ step: 'look', message: 'looking who answers at the peer URLs' });
-    const [alive, room, builder, everywhere] = await Promise.all([
+    const [alive, builder, everywhere] = await Promise.all([
       attempt(() => refuseLiveCluster({ cluster, targets: members.names, access: inputs.access, signal }), []),
-      attempt(
-        () => checkTargets(targets, { neededBytes: source.databaseBytes + WAL_BYTES + SLACK_BYTES, replace: order.replace }),
-        undefined,
-      ),
       chooseBuilder(
         { builder: order.builder, etcdutl: order.etcdutl, minor: minor.minor, content, ...needs(content, source, seen) },
         signal,
       ),
       everyTarget(order, members, dataDir, signal),
     ]);
+    const plainFile = builder.name === 'etcdutl';
+    const space = { neededBytes: source.databaseBytes, replace: order.replace, owner, plainFile, signal };
+    const room = await attempt(() => checkTargets(targets, space), undefined);
     const distrust = order.acceptSuspect ? undefined : whyDistrusted(source, seen);
     const foreign = order.members.planOnly || order.dataDir !== undefined ? undefined : whyNotHere(platform.platform);
     return {
