@@ -103,9 +103,9 @@ function addVerb(program: Command, verb: Verb, dispatch: Dispatch): Command {
     .description(verb.description)
     .exitOverride()
     .allowExcessArguments(false);
-  for (const word of verb.arguments?.split(' ') ?? []) {
+  for (const [index, word] of (verb.arguments?.split(' ') ?? []).entries()) {
     const argument = new Argument(word);
-    command.addArgument(verb.choices === undefined ? argument : argument.choices(verb.choices));
+    command.addArgument(verb.choices === undefined || index > 0 ? argument : argument.choices(verb.choices));
   }
   for (const [flags, description, repeatable] of verb.options ?? []) {
     const option = new Option(flags, description);

@@ -33,7 +33,7 @@ export interface Verb {
   readonly name: string;
   /** commander's notation, separated by spaces: `[id]`, `<id> <key>`, `<files...>`. */
   readonly arguments?: string;
-  /** The words that the argument (then there is only one) may be. */
+  /** The words that the first argument may be. */
   readonly choices?: readonly string[];
   readonly summary: string;
   readonly description: string;
