@@ -449,33 +449,6 @@ export const VERBS: readonly Verb[] = [
     load: () => import('./verbs/member.ts'),
   },
   {
-    name: 'member',
-    arguments: '<action> [name]',
-    choices: ['list', 'add', 'remove', 'promote'],
-    summary: 'list, add, remove and promote members, as long as quorum allows',
-    description:
-      '`list` shows everybody, whether they answer or not, and works without quorum. Each change goes through gates first (docs/members.md): quorum before and after it, nobody else down, one change at a time; --dry-run shows them all, and takes no lock.\n`add` adds a learner, which endangers nothing, prints what to start it with, waits until it has caught up, promotes it, and compares the data of all members. Interrupted and run again it goes on from what it sees.\n`remove` moves the leadership away first where it must, and asks, unless --yes is given.\nNAME may be an id, a client address or a peer URL for members there are.\nExit code 14: a gate or etcd refuses; 11: another process works on the cluster; 10: no such member; 13: members have different data; 1: not started or caught up in time.',
-    examples: [
-      ['etcd-warden member list --endpoints https://10.0.0.1:2379', 'who is there, who leads, who lags'],
-      ['etcd-warden member add m4 --peer-urls https://10.0.0.4:2380', 'as a learner first; prints what to start it with'],
-      ['etcd-warden member remove m2 --dry-run', 'what speaks against it'],
-      ['etcd-warden member promote 8e9e05c52164694d', 'a learner that has caught up, by its id'],
-    ],
-    options: [
-      ['--peer-urls <urls>', 'where the other members reach the new one, joined by commas'],
-      ['--voter', 'add it as a voter at once; beside a single member this stops the cluster until the new one runs'],
-      ['--no-wait', 'do not wait for the member, and compare no hashes'],
-      ['--start-timeout <time>', 'how long to wait until it was started and has caught up (default: 30m)'],
-      ['--dry-run', 'only show what would be done, and every gate with its verdict'],
-      ['--yes', 'do not ask'],
-    ],
-    shows: REACHING_FOR_UPKEEP.filter((flag) => flag !== 'metrics-url' && flag !== 'quota'),
-    needs: 'etcd',
-    byHand: true,
-    changes: true,
-    load: () => import('./verbs/member.ts'),
-  },
-  {
     name: 'status',
     summary: 'the cluster, what it needs, and how it is protected',
     description:
