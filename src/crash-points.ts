@@ -57,11 +57,10 @@ export const RESTORE_CRASH_POINTS = [
   'restore-built',
   /** The record lies beside the data directory. */
   'restore-recorded',
-  /** What is replaced has its new name; the data directory first. */
-  'restore-old-data-aside',
-  'restore-old-wal-aside',
-  /** A WAL directory of its own holds nothing but what keeps etcd from starting. */
+  /** A WAL directory of its own holds what keeps etcd from starting on half of a member. */
   'restore-wal-blocked',
+  'restore-old-wal-aside',
+  'restore-old-data-aside',
   'restore-data-put',
   'restore-wal-put',
   /** Every member is in its place, the folders that were built in are still there. */

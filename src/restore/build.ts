@@ -103,9 +103,10 @@ interface Built {
 }
 
 async function buildFirst(request: BuildRequest, chosen: ChosenBuilder, staging: Staging, context: RestoreContext): Promise<Built> {
-  if (chosen.program === undefined) return { database: await native(request, staging, context), builder: chosen };
+  const builder = { name: chosen.name, reason: chosen.reason };
+  if (chosen.program === undefined) return { database: await native(request, staging, context), builder };
   const made = await byTool(request, chosen.program, staging, context);
-  if (!('unfit' in made)) return { database: made, builder: chosen };
+  if (!('unfit' in made)) return { database: made, builder };
   if (request.builder === 'etcdutl') throw cannotBuild(made.unfit);
   context.logger.info({ reason: made.unfit }, 'the database is built natively');
   return { database: await native(request, staging, context), builder: { name: 'native', reason: made.unfit } };

@@ -47,7 +47,8 @@ export async function removeLeftovers({ data, wal }: Place, leftovers: Leftovers
   }
   if (!leftovers.blocked || wal === undefined) return;
   await rm(join(wal.folder, BLOCKER), { force: true });
-  if (wal.way === 'beside') await rmdir(wal.folder);
+  // What is left in it is an old log that was moved away.
+  if (wal.way === 'beside') await rmdir(wal.folder).catch(() => undefined);
   await syncFolder(wal.around);
 }
 

@@ -106,7 +106,8 @@ async function occupantsOf(folder: string, inside: boolean, what: string, walFol
       'run this as the user that etcd runs as, or as root',
     );
   }
-  if (!inside) return names;
+  const isWal = what.startsWith('WAL');
+  if (!inside && !isWal) return names;
   return names.filter((name) => {
     if (OF_FILE_SYSTEMS.has(name) || STAGING.test(name) || name.includes(KEPT)) return false;
     if (name === `${basename(folder)}${RECORD}`) return false;

@@ -2,11 +2,10 @@
  * Puts what was built in its place, so that a crash at any step leaves nothing in the target directory or the whole, and the old one under one name or the other.
  *
  * One directory is one rename. Where the WAL has a directory of its own there are two, and etcd would start on either alone: on data without a WAL as a new cluster, of
- * which members that are added later never get the data; on a WAL without data as an empty one. So the WAL directory comes first and holds nothing but a file that has
- * the suffix of a WAL and not the name of one: etcd of every release takes that for a WAL that it cannot open, and ends. Then the data, then the WAL file itself, by one
- * rename inside of its directory: before it etcd starts on neither, after it on both.
- *
- * What is replaced goes in the other order, data first: an old WAL alone is either complete, and etcd builds the same state from it, or lacks its beginning, and etcd ends.
+ * which members that are added later never get the data; on a WAL without its data as one that lost whatever was restored before. So first of all the WAL directory gets
+ * a file that has the suffix of a WAL and not the name of one. Beside a log etcd passes it over; where it is the only one, etcd of every release takes it for a WAL that
+ * it cannot open, and ends. Then an old log goes (from its first file on, so that what is left of it is of no use without the rest), the old data, the new data comes,
+ * and last the new log, by one rename: before that etcd starts on neither, after it on both.
  */
 import { lstat, mkdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -38,10 +37,8 @@ export interface PublishOptions {
   readonly time: Date;
 }
 
-/** In its staging folder: what is renamed to the WAL directory where that is not there yet. */
+/** In its staging folder: what becomes the WAL directory where there is none yet. */
 const WAL_FOLDER = 'wal';
-/** Of what was moved away in a mount point that is a WAL directory. */
-const IN_WAL = 'wal';
 
 /** Owner, mode and label as they shall be, and the pair's mark; synced afterwards by the caller. @throws WardenError `disk-failed`, `refused` */
 export async function dress(staging: Staging, owner: Owner | undefined, signal: AbortSignal): Promise<void> {
@@ -55,10 +52,7 @@ export async function dress(staging: Staging, owner: Owner | undefined, signal: 
     await mkdir(inner, { mode: 0o700 });
     await writeNew(join(inner, BLOCKER), Buffer.from(`${JSON.stringify(blocker)}\n`));
     await giveTo(wal.folder, await ownerOf(place.wal, owner), undefined);
-    if (place.wal.present !== undefined) {
-      if (place.wal.way === 'beside') await giveTo(inner, await ownerOf(place.wal, owner), place.wal.present);
-      await labelLike(place.wal.folder, wal.folder, signal);
-    }
+    if (place.wal.present !== undefined) await labelLike(place.wal.folder, wal.folder, signal);
   }
   // The staging folder itself stays ours alone until it is gone.
   await giveTo(data, dataOwner, place.data.way === 'beside' ? place.data.present : undefined);
@@ -71,17 +65,18 @@ export async function publish(staging: Staging, { record, time }: PublishOptions
   const steps = new Steps();
   const suffix = `${KEPT}${stampOf(time)}`;
   const unit = dataUnit(staging);
+  let oldLog: string | undefined;
   try {
     await putRecord(place, record, suffix, steps);
     crashPoint('restore-recorded');
-    if (place.data.occupants.length > 0) await steps.setAside(unit.to, `${unit.to}${suffix}`);
-    crashPoint('restore-old-data-aside');
     if (place.wal !== undefined && wal !== undefined) {
-      await setWalAside(place.wal, suffix, steps);
-      crashPoint('restore-old-wal-aside');
       await block(place.wal, join(wal.folder, WAL_FOLDER), steps);
       crashPoint('restore-wal-blocked');
+      oldLog = await setLogAside(place.wal, suffix, steps);
+      crashPoint('restore-old-wal-aside');
     }
+    if (place.data.occupants.length > 0) await steps.setAside(unit.to, `${unit.to}${suffix}`);
+    crashPoint('restore-old-data-aside');
     await steps.put(unit.from, unit.to, place.data.way === 'beside' ? place.data : undefined);
     crashPoint('restore-data-put');
     if (place.wal !== undefined && wal !== undefined) {
@@ -91,10 +86,13 @@ export async function publish(staging: Staging, { record, time }: PublishOptions
   } catch (error) {
     throw await steps.undoAfter(error);
   }
+  const keptLog = oldLog === undefined || place.wal === undefined ? undefined : await freeName(`${place.wal.folder}${suffix}`);
+  const moves = keptLog !== undefined && place.wal?.way === 'beside';
   return {
-    kept: steps.kept,
+    kept: [...steps.kept, ...[moves ? keptLog : oldLog].filter((path) => path !== undefined)],
     finish: async () => {
       if (place.wal === undefined) return;
+      if (moves && oldLog !== undefined) await move(oldLog, keptLog);
       await rm(join(place.wal.folder, BLOCKER), { force: true });
       await syncFolder(place.wal.folder);
     },
@@ -125,23 +123,25 @@ async function putRecord({ recordPath, data, target }: Place, record: Buffer, su
   }
 }
 
-async function setWalAside({ folder, way, occupants }: Spot, suffix: string, steps: Steps): Promise<void> {
-  if (occupants.length === 0) return;
-  if (way === 'beside') return steps.setAside(folder, `${folder}${suffix}`);
-  const kept = join(folder, `${IN_WAL}${suffix}`);
-  await mkdir(kept, { mode: 0o700 });
-  steps.onUndo(() => rmdir(kept));
-  // From the first on: with its beginning gone, etcd opens none of the rest.
-  const logs = occupants.filter((name) => name.endsWith('.wal')).sort();
-  for (const name of [...logs, ...occupants.filter((each) => !logs.includes(each))])
-    await steps.setAside(join(folder, name), join(kept, name), false);
-  steps.keep(kept);
-}
-
 /** From here on etcd ends at once where it would have started on half of a member. */
 async function block(spot: Spot, staged: string, steps: Steps): Promise<void> {
-  if (spot.way === 'beside') return steps.put(staged, spot.folder, spot);
-  return steps.put(join(staged, BLOCKER), join(spot.folder, BLOCKER), undefined);
+  if (spot.present === undefined) return steps.put(staged, spot.folder, spot);
+  const path = join(spot.folder, BLOCKER);
+  await rm(path, { force: true }); // of a restore that was killed after its log had come: it says nothing any more
+  return steps.put(join(staged, BLOCKER), path, undefined);
+}
+
+/** Into a folder inside: the directory itself stays, with what keeps etcd from starting in it. @returns that folder */
+async function setLogAside({ folder, occupants }: Spot, suffix: string, steps: Steps): Promise<string | undefined> {
+  const old = occupants.filter((name) => name !== BLOCKER);
+  if (old.length === 0) return undefined;
+  const kept = await freeName(join(folder, `${basename(folder)}${suffix}`));
+  await mkdir(kept, { mode: 0o700 });
+  steps.onUndo(() => rmdir(kept));
+  const logs = old.filter((name) => name.endsWith('.wal')).sort();
+  const others = old.filter((name) => !name.endsWith('.wal'));
+  for (const name of [...logs, ...others]) await steps.setAside(join(folder, name), join(kept, name), false);
+  return kept;
 }
 
 /** As in file names of backups: no colons, sorts by time. */
@@ -158,16 +158,12 @@ class Steps {
     this.#undo.push(step);
   }
 
-  keep(path: string): void {
-    this.kept.push(path);
-  }
-
   /** @param tell whether people are told of it */
   async setAside(path: string, wanted: string, tell = true): Promise<void> {
     const to = await freeName(wanted);
     await move(path, to);
     this.onUndo(() => move(to, path));
-    if (tell) this.keep(to);
+    if (tell) this.kept.push(to);
   }
 
   /** @param over an empty directory that the rename takes the place of */
