@@ -87,6 +87,26 @@ export const VERBS: readonly Verb[] = [
     load: () => import('./verbs/verify.ts'),
   },
   {
+    name: 'drill',
+    arguments: '[id]',
+    summary: 'rehearse a restore in a scratch etcd',
+    description:
+      'Restores the newest verified backup of each store, read from that store, into a scratch folder, starts etcd on it, and compares what it answers: members, revision, HashKV, number of keys, and a sample of values with the backup itself. The etcd listens on loopback for nobody else, at the lowest priority, and nothing of it is left. The time until clients could have been let in is measured, and the result recorded beside the backup; the daemon does the same on drill.schedule.\nWithout an etcd that may start on it the restored data directory is checked offline, which proves less. Refuses the disk that holds the data of an etcd on this machine.\nExit code 13: a restore would not hold what the backup promises; 3: some stores could not be rehearsed; 1, or 12 for want of the key: none could.',
+    examples: [
+      ['etcd-warden drill --cluster prod', 'the newest backup of every store'],
+      ['etcd-warden drill --from s3://bucket/prefix --etcd /usr/local/bin/etcd --drill-folder /mnt/scratch', 'without a file'],
+    ],
+    options: [
+      ['--store <name>', 'this store only'],
+      ['--etcd <path>', 'the etcd to start (default: drill.etcd, else etcd on the PATH)'],
+      ['--shared-disk', 'allow it on the disk that holds the data of an etcd on this machine'],
+    ],
+    shows: ['identity-file', 'drill-folder', 'drill-sample', 'drill-timeout'],
+    needs: 'stores',
+    changes: true,
+    load: () => import('./verbs/drill.ts'),
+  },
+  {
     name: 'prune',
     summary: 'apply retention now',
     description:

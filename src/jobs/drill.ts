@@ -26,7 +26,6 @@ import { identityFor } from './identity.ts';
 import { chooseBackup } from './restore/choose.ts';
 import { sourceOfBackup } from './restore/source.ts';
 import { chooseMinor } from './restore/versions.ts';
-import { drillFolder } from './scratch-folder.ts';
 import { clusterOf, withStores } from './stores.ts';
 import type { DrillLine, DrillRequest, JobContext } from './types.ts';
 import { provesDamage } from './verify.ts';
@@ -36,61 +35,72 @@ import { provesDamage } from './verify.ts';
  * @throws WardenError `usage` for a store or cluster that is not configured; `ambiguous`, `nothing-found` for an id that no store holds; the signal's reason
  */
 export async function drill(request: DrillRequest, context: JobContext): Promise<readonly DrillLine[]> {
-  const cluster = clusterOf(context.config, request.cluster);
-  const wanted = storesOf(cluster, request.stores);
-  await sweepDrills(drillFolder(context.config, cluster.name), {
-    olderThanMs: context.config.daemon.sweepAgeMs,
-    now: context.now(),
-    signal: context.signal,
-  });
-  return withStores(context.config, cluster.backup.stores, context.logger, async (stores) => {
-    if (request.id !== undefined) requireSomewhere(await loadCatalog(stores, cluster.name, context.signal), request.id);
-    const lines: DrillLine[] = [];
-    for (const store of stores) {
-      if (!wanted.includes(store.name)) continue;
-      const line = await drillStore(store, stores, { cluster, request, context });
-      lines.push(line);
-      const { outcome, ...fields } = line;
-      if (outcome === 'failed') context.logger.error({ ...fields }, 'the drill failed: what was restored is not what the backup promises');
-      else if (outcome === 'inconclusive') context.logger.warn({ ...fields }, 'no drill was done');
-      else context.logger.info({ ...fields }, 'the drill went well');
-    }
-    return lines;
-  });
+  const settings = clusterOf(context.config, request.cluster);
+  return withStores(context.config, settings.backup.stores, context.logger, (stores) =>
+    drillStores(stores, { cluster: settings.name, settings, stores: request.stores, id: request.id }, context),
+  );
+}
+
+export interface DrillSubject {
+  /** Whose backups; where no file configures it, the settings are those of the call. */
+  readonly cluster: string;
+  readonly settings: Pick<ClusterConfig, 'drill' | 'dataDir' | 'endpoints' | 'encryption'>;
+  /** Names; all when undefined. */
+  readonly stores?: readonly string[] | undefined;
+  /** Instead of the newest backup of each store. */
+  readonly id?: string | undefined;
+}
+
+/** As {@link drill}. @param stores all of the cluster: each is told what came out */
+export async function drillStores(stores: readonly Store[], subject: DrillSubject, context: JobContext): Promise<readonly DrillLine[]> {
+  const { cluster, settings, id } = subject;
+  const { signal, config, logger } = context;
+  const unknown = subject.stores?.find((name) => !stores.some((store) => store.name === name));
+  if (unknown !== undefined)
+    throw new WardenError('usage', `${unknown} is no store of cluster ${cluster}`, {
+      hint: `its stores are: ${stores.map(({ name }) => name).join(', ')}`,
+    });
+  // A slip of the pen is told once, and not as a drill of each store that came to nothing.
+  const found = id === undefined ? undefined : findBackup(await loadCatalog(stores, cluster, signal), id).id;
+  await sweepDrills(folderOf(settings, context), { olderThanMs: config.daemon.sweepAgeMs, now: context.now(), signal });
+  const lines: DrillLine[] = [];
+  for (const store of stores) {
+    if (subject.stores?.includes(store.name) === false) continue;
+    const line = await drillStore(store, stores, { subject: { ...subject, id: found }, context });
+    lines.push(line);
+    const { outcome, ...fields } = line;
+    if (outcome === 'failed') logger.error({ ...fields }, 'the drill failed: what was restored is not what the backup promises');
+    else if (outcome === 'inconclusive') logger.warn({ ...fields }, 'no drill was done');
+    else logger.info({ ...fields }, 'the drill went well');
+  }
+  return lines;
 }
 
 interface Drilling {
-  readonly cluster: ClusterConfig;
-  readonly request: DrillRequest;
+  readonly subject: DrillSubject;
   readonly context: JobContext;
 }
 
-function storesOf({ name, backup }: ClusterConfig, wanted: readonly string[] | undefined): readonly string[] {
-  const unknown = wanted?.find((store) => !backup.stores.includes(store));
-  if (unknown !== undefined)
-    throw new WardenError('usage', `${unknown} is no store of cluster ${name}`, { hint: `its stores are: ${backup.stores.join(', ')}` });
-  return wanted ?? backup.stores;
-}
-
-/** So that a slip of the pen is told once, and not as a drill of each store that came to nothing. */
-function requireSomewhere(catalog: Parameters<typeof findBackup>[0], id: string): void {
-  findBackup(catalog, id);
+function folderOf({ drill: { folder } }: DrillSubject['settings'], { config }: Pick<JobContext, 'config'>): string {
+  return folder ?? config.stateDir;
 }
 
 async function drillStore(store: Store, stores: readonly Store[], drilling: Drilling): Promise<DrillLine> {
-  const { cluster, request, context } = drilling;
-  const limit = AbortSignal.timeout(cluster.drill.timeoutMs);
+  const { subject, context } = drilling;
+  const { cluster, id: wanted } = subject;
+  const { timeoutMs } = subject.settings.drill;
+  const limit = AbortSignal.timeout(timeoutMs);
   const own = { ...context, signal: AbortSignal.any([context.signal, limit]) };
   let backup: Backup | undefined;
   let line: DrillLine;
   try {
-    const catalog = await loadCatalog([store], cluster.name, own.signal);
-    backup = request.id === undefined ? chooseBackup(catalog, { latest: true }, context.now()).backup : findBackup(catalog, request.id);
+    const catalog = await loadCatalog([store], cluster, own.signal);
+    backup = wanted === undefined ? chooseBackup(catalog, { latest: true }, context.now()).backup : findBackup(catalog, wanted);
     context.progress({ step: 'drill', message: `rehearsing the restore of ${backup.id} from ${store.name}`, subject: store.name });
     line = await rehearseBackup(backup, store, { ...drilling, context: own });
   } catch (thrown) {
     context.signal.throwIfAborted();
-    const late = new WardenError('timeout', `it was not done within ${formatDuration(cluster.drill.timeoutMs)}`, { hint: 'drill.timeout' });
+    const late = new WardenError('timeout', `it was not done within ${formatDuration(timeoutMs)}`, { hint: 'drill.timeout' });
     const error = limit.aborted ? late : asError(thrown);
     const { code, message } = errorDetails(error);
     context.logger.debug({ store: store.name, id: backup?.id, err: error }, 'the drill ended with an error');
@@ -125,22 +135,22 @@ class DrillError extends WardenError {
   }
 }
 
-async function rehearseBackup(backup: Backup, store: Store, { cluster, context }: Drilling): Promise<DrillLine> {
-  const { drill: settings } = cluster;
+async function rehearseBackup(backup: Backup, store: Store, { subject, context }: Drilling): Promise<DrillLine> {
+  const { settings } = subject;
   const { manifest } = backup;
-  const parent = drillFolder(context.config, cluster.name);
-  const identities = await identityFor(cluster);
+  const parent = folderOf(settings, context);
+  const identities = await identityFor(settings);
   if (manifest.stored.encryption === 'age' && identities === undefined)
     throw new WardenError('key-missing', `${backup.id} is encrypted and no identity is configured: nobody can restore it from here`, {
       hint: 'encryption.identity; or run the drill on the machine that holds it',
     });
-  if (!settings.sharedDisk) await refuseSharedDisk(parent, cluster);
-  const { etcd, minor, why } = await serverFor(manifest.etcdVersion, settings.etcd, context.signal);
+  if (!settings.drill.sharedDisk) await refuseSharedDisk(parent, settings);
+  const { etcd, minor, why } = await serverFor(manifest.etcdVersion, settings.drill.etcd, context.signal);
   const source = sourceOfBackup(backup, [store], identities, context, { store: store.name });
-  const key = dataKey(cluster.name, backup.id, manifest.stored.encryption);
+  const key = dataKey(backup.cluster, backup.id, manifest.stored.encryption);
   const level = etcd === undefined ? 'offline' : 'started';
   try {
-    const request = { source, etcd, minor, parent, sample: settings.sample };
+    const request = { source, etcd, minor, parent, sample: settings.drill.sample };
     const done = await rehearse({ ...request, open: () => openObject(store, key, { signal: context.signal, identities }) }, context);
     const reason = why === undefined ? {} : { reason: `${why}: the restored data directory was checked offline, which proves less` };
     return { store: store.name, id: backup.id, outcome: 'ok', level, ...reason, ...figuresOf(done) };
@@ -177,7 +187,7 @@ async function serverFor(
 }
 
 /** Writes of a drill would stand in the way of the fsync of an etcd beside it, which can cost elections. */
-async function refuseSharedDisk(folder: string, { dataDir, endpoints }: ClusterConfig): Promise<void> {
+async function refuseSharedDisk(folder: string, { dataDir, endpoints }: DrillSubject['settings']): Promise<void> {
   const beside = await dataDirBeside(folder, dataDir, endpoints);
   if (beside === undefined) return;
   throw new WardenError('refused', `${folder} is on the disk that holds etcd's data directory ${beside}`, {

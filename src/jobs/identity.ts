@@ -3,7 +3,7 @@ import { parseIdentities } from '../archive/age.ts';
 import type { ClusterConfig } from '../config/types.ts';
 
 /** The identities of a cluster's configuration, or undefined when it holds recipients only. */
-export async function identityFor(cluster: ClusterConfig | undefined): Promise<readonly string[] | undefined> {
+export async function identityFor(cluster: Pick<ClusterConfig, 'encryption'> | undefined): Promise<readonly string[] | undefined> {
   const secret = cluster?.encryption.identity;
   return secret === undefined ? undefined : parseIdentities(secret.read(), secret.origin);
 }
