@@ -1,4 +1,5 @@
 /** Members that start on data directories which a restore made: on the same ports as often as it takes. */
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { program, type EtcdMinor } from '../../tools/programs.ts';
 import type { ClusterAccess } from '../../src/etcd/types.ts';
@@ -15,6 +16,7 @@ export interface Site {
 }
 
 export async function newSites(count: number, folder: string): Promise<Site[]> {
+  mkdirSync(folder, { recursive: true });
   const ports = await freePorts(3 * count);
   return Array.from({ length: count }, (_, index): Site => {
     const [client, peer, metrics] = ports.slice(3 * index, 3 * index + 3).map((port) => `http://127.0.0.1:${port}`) as [
@@ -38,6 +40,8 @@ export interface RestoredCluster extends AsyncDisposable {
   etcdctl(args: readonly string[], options?: { readonly endpoints?: readonly string[] }): Promise<string>;
   /** Adds a voter that starts with nothing. */
   grow(site: Site): Promise<Member>;
+  /** Stops one member after the other and starts it again with the etcd of that minor. */
+  upgrade(minor: EtcdMinor): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -56,9 +60,10 @@ export interface RestoredOptions {
 export async function startRestored(options: RestoredOptions): Promise<RestoredCluster> {
   const { minor, sites, auth } = options;
   const common = [...(minor === '3.4' ? [] : ['--unsafe-no-fsync']), ...(options.flags ?? [])];
-  const launch = (site: Site, initialCluster: string, state: 'new' | 'existing'): Member =>
+  let running: EtcdMinor = minor;
+  const launch = (site: Site, initialCluster: string, state: 'new' | 'existing', etcd: EtcdMinor = running): Member =>
     startMember({
-      program: program('etcd', minor),
+      program: program('etcd', etcd),
       name: site.name,
       endpoint: site.client,
       peer: site.peer,
@@ -87,7 +92,7 @@ export async function startRestored(options: RestoredOptions): Promise<RestoredC
     }: { readonly endpoints?: readonly string[] } = {},
   ): Promise<string> {
     const login = auth === undefined ? [] : [`--user=${auth.user}:${auth.password}`];
-    return run(program('etcdctl', minor), [`--endpoints=${endpoints.join(',')}`, ...login, ...args]);
+    return run(program('etcdctl', running), [`--endpoints=${endpoints.join(',')}`, ...login, ...args]);
   }
 
   async function grow(site: Site): Promise<Member> {
@@ -108,18 +113,44 @@ export async function startRestored(options: RestoredOptions): Promise<RestoredC
     );
     const member = launch(site, `${members.map(({ name, peer }) => `${name}=${peer}`).join(',')},${site.name}=${site.peer}`, 'existing');
     members.push(member);
-    await member.waitHealthy();
+    await serving(member);
     return member;
   }
 
+  /** Its listener for metrics is up, and healthy, before the one for clients. */
+  async function serving(member: Member): Promise<void> {
+    await member.waitHealthy();
+    await until(
+      () =>
+        member.status().then(
+          () => true,
+          () => false,
+        ),
+      () => `${member.name} is healthy and takes no clients:\n${member.output().slice(-4_000)}`,
+    );
+  }
+
+  async function upgrade(to: EtcdMinor): Promise<void> {
+    for (const [index, member] of members.entries()) {
+      await member.stop();
+      member.rpc.close();
+      const site: Site = { name: member.name, client: member.direct, peer: member.peer, metrics: member.metrics, dataDir: member.dataDir };
+      members[index] = launch(site, members.map(({ name, peer }) => `${name}=${peer}`).join(','), 'existing', to);
+      await serving(members[index]);
+    }
+    running = to;
+  }
+
   try {
-    if (options.wait !== false) await Promise.all(members.map((member) => member.waitHealthy()));
+    if (options.wait !== false) await Promise.all(members.map((member) => serving(member)));
   } catch (error) {
     await stop();
     throw error;
   }
   return {
-    minor,
+    get minor() {
+      return running;
+    },
     members,
     access: (changes = {}) => ({
       name: 'restored',
@@ -133,6 +164,7 @@ export async function startRestored(options: RestoredOptions): Promise<RestoredC
     }),
     etcdctl,
     grow,
+    upgrade,
     stop,
     [Symbol.asyncDispose]: stop,
   };

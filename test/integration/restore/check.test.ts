@@ -1,5 +1,4 @@
 /** Whether a cluster is what was restored, asked of real members. They are built by etcdutl, and the record holds what the source's own members answered. */
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { program, type EtcdMinor } from '../../../tools/programs.ts';
@@ -230,7 +229,6 @@ describe('a cluster with users', () => {
     await source.etcdctl(['put', 'key', 'value']);
     const snapshot = await snapshotOf(source, 'users');
     const sites = await newSites(1, join(folder, 'users'));
-    mkdirSync(join(folder, 'users'), { recursive: true });
     await etcdutl(snapshot, sites, sites[0]!);
     record = recordOf(snapshot, sites);
     cluster = await startRestored({ minor: '3.7', sites, token: TOKEN, auth: root });
