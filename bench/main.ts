@@ -7,6 +7,7 @@ import { benchGet } from './get.ts';
 import { benchIdle } from './idle.ts';
 import { benchIndex } from './index.ts';
 import { benchProof } from './proof.ts';
+import { benchRestore } from './restore.ts';
 import { benchRss } from './rss.ts';
 import { benchSampling } from './sampling.ts';
 import { benchStall } from './stall.ts';
@@ -18,6 +19,7 @@ const USAGE = `npm run bench -- NAME
   rss [--sizes 0.1,0.5,2]            peak memory of a backup for each size, and for a sparse 8 GiB
   idle [--gib 0.1]                   memory and CPU of a daemon that waits for its next backup
   verify [--rounds 5]                time of a verification at \`proved\` against \`etcdutl snapshot status\`, for three databases
+  restore [--rounds 5]               time of a restore against \`etcdutl snapshot restore\`, for the same, and from S3
   proof [--rounds 5]                 time of a backup with proof against \`etcdctl snapshot save\`, for the same
   stall [--rounds 5] [--gib 0.6]     how long no member accepts a write, or renews a lease, during a proof against \`etcdctl endpoint hashkv --cluster\`
   get [--rounds 5] [--gib 2]         one key out of a backup in S3
@@ -50,6 +52,7 @@ const benches: Record<string, () => Promise<boolean>> = {
   defrag: () => benchDefrag({ rounds: Number(values.rounds), gib: gib(0.6) }),
   compaction: () => benchCompaction({ rounds: Number(values.rounds), millions: Number(values.millions) }),
   sampling: () => benchSampling({ rounds: Number(values.rounds), seconds: Number(values.seconds) }),
+  restore: () => benchRestore({ rounds: Number(values.rounds) }),
   proof: () => benchProof({ rounds: Number(values.rounds) }),
 };
 
