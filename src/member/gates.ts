@@ -130,7 +130,10 @@ function joiningGates(sight: MembershipSight, change: Extract<Change, { kind: 'a
   const versions = sight.members.flatMap(({ status }) => status?.version ?? []);
   const voters = votersOf(sight).length;
   const joining = joiningFor(versions, voters);
-  if (change.kind === 'promote') return joining.warning === undefined ? [] : [gate('version-hazard', 'warned', joining.warning)];
+  if (change.kind === 'promote') {
+    const hazard = joining.as === 'voter' ? joining.why : joining.warning;
+    return hazard === undefined ? [] : [gate('version-hazard', 'warned', hazard)];
+  }
   if (change.learner) {
     const safe = gate('voter-untried', 'passed', `${change.name} counts for no majority before it has caught up`);
     if (joining.as === 'voter')
