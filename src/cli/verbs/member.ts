@@ -30,6 +30,7 @@ export async function run(invocation: Invocation): Promise<Answer> {
     const sight = await listMembers(chosenCluster(loaded), context);
     return { json: memberListJson(sight), text: membersText(sight, output.width) };
   }
+  if (action === 'replace') return (await import('./member-replace.ts')).run(invocation);
   const request = requestOf(invocation);
   context.progress({ step: 'look', message: `looking at the members of ${request.cluster}` });
   const plan = await planMemberChange(request, context);
