@@ -54,6 +54,8 @@ export interface RestoredOptions {
   readonly flags?: readonly string[];
   /** Do not wait for a linearizable read through each of them. */
   readonly wait?: boolean;
+  /** All members of their cluster, when only some of them are started by this. */
+  readonly joining?: readonly Site[];
 }
 
 /** Starts them as an operator would after a restore, and waits until they serve. */
@@ -78,7 +80,7 @@ export async function startRestored(options: RestoredOptions): Promise<RestoredC
       ],
       token: () => undefined,
     });
-  const members = sites.map((site) => launch(site, initialClusterOf(sites), 'new'));
+  const members = sites.map((site) => launch(site, initialClusterOf(options.joining ?? sites), 'new'));
 
   async function stop(): Promise<void> {
     await Promise.all(members.map((member) => member.kill('SIGKILL')));
@@ -124,7 +126,8 @@ export async function startRestored(options: RestoredOptions): Promise<RestoredC
       () =>
         member.status().then(
           () => true,
-          () => false,
+          // Where users are needed a refusal is an answer, too.
+          (error: Error) => !/UNAVAILABLE|DEADLINE_EXCEEDED/.test(error.message),
         ),
       () => `${member.name} is healthy and takes no clients:\n${member.output().slice(-4_000)}`,
     );
