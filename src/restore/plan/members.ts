@@ -16,7 +16,7 @@ export function memberPlans(input: PlanInput): MemberPlan[] {
 
 function memberPlan(input: PlanInput, member: NewMember, target: PlanTarget): MemberPlan {
   const { dataDir, walDir, here } = target;
-  const clientUrls = target.clientUrls ?? assumedClientUrls(member);
+  const clientUrls = clientUrlsOf(input, target);
   const settings = etcdSettings(input, member, target, clientUrls);
   return {
     name: member.name,
@@ -62,8 +62,27 @@ function etcdSettings(
   ];
 }
 
-function assumedClientUrls({ peerUrls }: NewMember): string[] {
-  return peerUrls.slice(0, 1).map((url) => url.replace(/:\d+$/u, `:${CLIENT_PORT}`));
+/** As they were told; else those of the configured endpoints that only this member can be; else etcd's usual port beside its first peer URL. */
+function clientUrlsOf(input: PlanInput, { member, clientUrls }: PlanTarget): readonly string[] {
+  return (
+    clientUrls ??
+    knownClientUrls(input, member) ??
+    urlsOf(input, member)
+      .slice(0, 1)
+      .map((url) => url.replace(/:\d+$/u, `:${CLIENT_PORT}`))
+  );
+}
+
+/** Undefined where several members share a host, and where no endpoint is on it. */
+export function knownClientUrls(input: PlanInput, member: string): readonly string[] | undefined {
+  const hosts = urlsOf(input, member).map(hostOf);
+  const shared = input.cluster.members.some(({ name, peerUrls }) => name !== member && peerUrls.some((url) => hosts.includes(hostOf(url))));
+  const found = shared ? [] : (input.endpoints ?? []).filter((url) => hosts.includes(hostOf(url)));
+  return found.length === 0 ? undefined : found;
+}
+
+function urlsOf({ cluster }: PlanInput, member: string): readonly string[] {
+  return cluster.members.find(({ name }) => name === member)?.peerUrls ?? [];
 }
 
 /** etcd binds to addresses, not to names. */

@@ -1,4 +1,5 @@
 /** What to know before the first step, and what no snapshot holds. */
+import { knownClientUrls } from './members.ts';
 import { hostOf } from './shell.ts';
 import type { PlanInput, RestorePlan } from './types.ts';
 
@@ -32,7 +33,7 @@ export function warnings(input: PlanInput): string[] {
       ? [`${voters} members survive the loss of no more than ${Math.ceil(voters / 2) - 1}, as ${voters - 1} would: an odd number is better`]
       : []),
     ...(native && https ? ['peer certificates have to be valid for the hosts of these peer URLs, and signed by one CA'] : []),
-    ...(native && targets.some(({ clientUrls }) => clientUrls === undefined)
+    ...(native && targets.some(({ member, clientUrls }) => clientUrls === undefined && knownClientUrls(input, member) === undefined)
       ? ['client URLs are assumed: port 2379 of the host of the first peer URL']
       : []),
     ...(targets.length > 1 && targets.some(({ here }) => here !== true)

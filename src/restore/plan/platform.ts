@@ -55,8 +55,10 @@ async function etcdUnit(root: string): Promise<{ name: string; folder: string; t
       const unit = match?.[1];
       if (unit === undefined) continue;
       const content = await text(join(root, folder, name));
-      // A mask is a link to /dev/null, which reads as nothing.
-      if (content !== undefined && content.trim() !== '') found = { name: unit, folder, text: content };
+      if (content === undefined) continue;
+      // A mask is a link to /dev/null, which reads as nothing, and hides the unit of that name in the folders before.
+      if (content.trim() !== '') found = { name: unit, folder, text: content };
+      else if (found?.name === unit) found = undefined;
     }
   }
   return found;

@@ -23,7 +23,7 @@ export function memberSteps(input: PlanInput, members: readonly MemberPlan[], re
     stopMembers(input),
     ...restoreSteps(input, members),
     ...configureSteps(input, members),
-    startMembers(input, members),
+    ...startMembers(input, members),
     check(input, members),
     startClients(input),
     ...(input.source.kubernetes === false ? [] : [restartCaches(revisions)]),
@@ -172,23 +172,24 @@ function configureSteps({ platform }: PlanInput, members: readonly MemberPlan[])
   );
 }
 
-function startMembers(input: PlanInput, members: readonly MemberPlan[]): PlanStep {
+function startMembers(input: PlanInput, members: readonly MemberPlan[]): PlanStep[] {
   const { platform } = input;
-  return step({
+  const common = {
     name: 'start-etcd',
     title: 'start every etcd',
     why: `within a few minutes of each other: ${Math.floor(members.length / 2) + 1} of ${members.length} have to be there before any of them serves`,
-    where: MEMBERS,
-    commands: platform === 'plain' ? members.map(({ flags }) => command('etcd', ...flags)) : startEtcd(platform, unitOf(input)),
-    notes:
-      platform === 'plain'
-        ? [
-            members.some(({ peerUrls }) => peerUrls.some((url) => url.startsWith('https:')))
-              ? 'one line a machine, with the certificates and other flags that it had'
-              : 'one line a machine, with the other flags that it had',
-          ]
-        : [],
-  });
+  };
+  if (platform !== 'plain') return [step({ ...common, where: MEMBERS, commands: startEtcd(platform, unitOf(input)) })];
+  const https = members.some(({ peerUrls }) => peerUrls.some((url) => url.startsWith('https:')));
+  return members.map((member) =>
+    step({
+      ...common,
+      where: whereOf(member),
+      member: member.name,
+      commands: [command('etcd', ...member.flags)],
+      notes: [`with the other flags that it had${https ? ', certificates among them' : ''}`],
+    }),
+  );
 }
 
 function check(input: PlanInput, members: readonly MemberPlan[]): PlanStep {

@@ -55,7 +55,7 @@ export interface PlanTarget {
   readonly here: boolean | undefined;
   /** Whether something stands at the data directory; undefined = nobody looked. */
   readonly occupied: boolean | undefined;
-  /** Where it serves clients; undefined = port 2379 of its peer URL's host is assumed, and that is said. */
+  /** Where it serves clients; undefined = what the endpoints tell, else port 2379 of its peer URL's host is assumed, and that is said. */
   readonly clientUrls: readonly string[] | undefined;
 }
 
@@ -79,6 +79,8 @@ export interface PlanInput {
   /** Of systemd, without `.service`; undefined = `etcd`. */
   readonly unit: string | undefined;
   readonly targets: readonly PlanTarget[];
+  /** Client URLs of the old cluster, as they are configured: its members are often the new ones. */
+  readonly endpoints?: readonly string[];
   /** As `--owner` was typed. */
   readonly owner: string | undefined;
   readonly acceptSuspect: boolean;
