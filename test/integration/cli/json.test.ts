@@ -157,6 +157,16 @@ describe('what --json prints', () => {
     await call('diff', ['diff', 'latest', 'live', '/looks/', '--values', '--endpoints', cluster.endpoints.join(','), ...looks], 0);
   });
 
+  test('restore: planned, built, and checked', async () => {
+    const initial = ['--member', 'm1', '--initial-cluster', 'm1=http://127.0.0.1:1,m2=http://127.0.0.1:2'];
+    const target = [...initial, '--data-dir', join(folder, 'restored'), '--only', '/k/'];
+    await call('restore --plan', ['restore', 'latest', '--plan', ...target, ...from()], 0);
+    await call('restore', ['restore', 'latest', ...target, ...from()], 0);
+    await call('restore --plan', ['restore', 'latest', '--plan', ...target, ...from()], 0);
+    const record = ['--record', join(folder, 'restored.restore.json'), '--timeout', '100ms'];
+    await call('restore --check', ['restore', '--check', 'http://127.0.0.1:1', ...record, ...from()], 1);
+  });
+
   test('hold, prune, release, accept-cluster and delete', async () => {
     const { backups } = (await call('list', ['list', ...from()], 0)) as { backups: { id: string }[] };
     const first = backups[0]!.id;

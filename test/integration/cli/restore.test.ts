@@ -27,14 +27,19 @@ beforeAll(async () => {
   store = join(folder, 'store');
   cluster = await startCluster({ minor: MINOR });
   await cluster.fill({ keys: 80, valueBytes: 500 });
-  expect((await warden('backup', '--endpoints', cluster.endpoints[0]!, '--to', store)).code).toBe(0);
+  await takeBackup();
   await cluster.fill({ keys: 20, valueBytes: 500, seed: 2 });
-  expect((await warden('backup', '--endpoints', cluster.endpoints[0]!, '--to', store)).code).toBe(0);
+  await takeBackup();
 });
 afterAll(async () => {
   await cluster.stop();
   removeFolder(folder);
 });
+
+async function takeBackup(): Promise<void> {
+  const said = await warden('backup', '--endpoints', cluster.endpoints[0]!, '--to', store);
+  if (said.code !== 0) throw new Error(said.stderr);
+}
 
 let place: string;
 let places = 0;
