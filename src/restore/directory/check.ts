@@ -47,12 +47,13 @@ async function checkPlace(place: Place, { replace, owner, signal }: CheckOptions
   const spots = wal === undefined ? [data] : [data, wal];
   // An unfinished pair of a restore that was killed is removed before the next one is built, as far as it is in the way.
   const inTheWay = spots.filter((spot) => spot.occupants.length > 0 && !isLeftover(spot, place, leftovers));
+  if (replace) for (const spot of inTheWay) refuseForeign(spot, spot === data);
   if (inTheWay.length > 0) {
     const folders = inTheWay.map(({ folder }) => folder);
     const user = await whoUses(folders, signal === undefined ? patience : AbortSignal.any([signal, patience]));
     if (user !== undefined) throw refused(`${folders.join(' and ')} is in use: ${user}`, `stop the etcd of ${target.member} first`);
   }
-  for (const spot of inTheWay) refuseOccupied(spot, spot === data, replace);
+  if (!replace) for (const spot of inTheWay) refuseOccupied(spot, spot === data);
   for (const spot of spots) {
     if (!(await canWrite(spot.around)))
       throw refused(
@@ -68,27 +69,28 @@ function isLeftover(spot: Spot, place: Place, { data, blocked }: Awaited<ReturnT
   return data !== undefined;
 }
 
-function refuseOccupied({ folder, way, occupants }: Spot, isData: boolean, replace: boolean): void {
-  const what = isData ? 'data directory' : 'WAL directory';
-  const some = occupants.slice(0, 3).join(', ') + (occupants.length > 3 ? ', ...' : '');
-  if (!replace)
-    throw refused(
-      `the ${what} ${folder} is not empty: it holds ${some}`,
-      occupants.includes(BLOCKER)
-        ? 'another restore is making it, or was killed less than an hour ago on another machine or in another container'
-        : way === 'inside'
-          ? 'it is a mount point; --replace moves what etcd uses of it to a name with .before-restore- and the time'
-          : `--replace moves it to ${basename(folder)}.before-restore-TIME; nothing is ever deleted`,
-    );
-  // Moving away what only seems to be etcd's would break something else.
-  const known = isData ? occupants.includes('member') : occupants.some((name) => name.endsWith('.wal'));
-  if (!known)
-    throw refused(
-      `${folder} is no ${what} of etcd: it holds ${some}`,
-      isData
-        ? `a data directory holds ${join(folder, 'member')}; move this one away yourself if it can go`
-        : 'move this one away yourself if it can go',
-    );
+function refuseOccupied({ folder, way, occupants }: Spot, isData: boolean): void {
+  throw refused(
+    `the ${isData ? 'data' : 'WAL'} directory ${folder} is not empty: it holds ${some(occupants)}`,
+    occupants.includes(BLOCKER)
+      ? 'another restore is making it, or was killed less than an hour ago on another machine or in another container'
+      : way === 'inside'
+        ? 'it is a mount point; --replace moves what etcd uses of it to a name with .before-restore- and the time'
+        : `--replace moves it to ${basename(folder)}.before-restore-TIME; nothing is ever deleted`,
+  );
+}
+
+/** Moving away what only seems to be etcd's would break something else. */
+function refuseForeign({ folder, occupants }: Spot, isData: boolean): void {
+  if (isData ? occupants.includes('member') : occupants.some((name) => name.endsWith('.wal'))) return;
+  throw refused(
+    `${folder} is no ${isData ? 'data' : 'WAL'} directory of etcd: it holds ${some(occupants)}`,
+    isData ? `one holds ${join(folder, 'member')}; move this one away yourself if it can go` : 'move this one away yourself if it can go',
+  );
+}
+
+function some(names: readonly string[]): string {
+  return names.slice(0, 3).join(', ') + (names.length > 3 ? ', ...' : '');
 }
 
 function refuseSharedFolders(places: readonly Place[]): void {

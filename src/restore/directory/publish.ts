@@ -22,7 +22,7 @@ import type { Staging } from './staging.ts';
 import { WAL_FILE_NAME } from './wal.ts';
 
 export interface Published {
-  /** Where what stood there is now: data directory, WAL directory, record. */
+  /** Where what stood there is now: data directory, WAL directory. */
   readonly kept: readonly string[];
   /** Takes away what kept etcd from starting on one half alone. Nothing can be undone any more. */
   finish(): Promise<void>;
@@ -110,7 +110,7 @@ function dataUnit({ place, data }: Staging): { readonly from: string; readonly t
 async function putRecord({ recordPath, data, target }: Place, record: Buffer, suffix: string, steps: Steps): Promise<void> {
   // One that is left of a directory that is gone is of no use to anybody.
   const old = data.occupants.length > 0 ? await lstat(recordPath).catch(() => undefined) : undefined;
-  if (old !== undefined) await steps.setAside(recordPath, `${recordPath.slice(0, -RECORD.length)}${suffix}${RECORD}`);
+  if (old !== undefined) await steps.setAside(recordPath, `${recordPath.slice(0, -RECORD.length)}${suffix}${RECORD}`, false);
   const temporary = join(dirname(recordPath), stagingName(data.folder, temporaryName()));
   try {
     await writeNew(temporary, record);

@@ -1,5 +1,4 @@
 /** The log and the .snap file of a restored member, held against those of etcd's own tool of every release. */
-import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -18,6 +17,7 @@ const CLUSTERS: Readonly<Record<number, string>> = {
   5: '1=https://[2001:db8::1]:2380,2=https://[2001:db8::2]:2380,3=https://[2001:db8::3]:2380,4=https://[::4]:2380,5=https://[::5]:2380',
 };
 const TOKEN = 'a token of its own';
+const ZEROS = Buffer.alloc(WAL_FILE_BYTES);
 
 let folder: string;
 let snapshot: string;
@@ -43,7 +43,7 @@ describe.each(ETCD_MINORS)('etcd %s', (minor) => {
       const ours = encodeWal(member, cluster, minor);
       expect(theirs.length).toBe(WAL_FILE_BYTES);
       expect(ours.toString('hex')).toBe(theirs.subarray(0, ours.length).toString('hex'));
-      expect(digest(theirs.subarray(ours.length))).toBe(digest(Buffer.alloc(WAL_FILE_BYTES - ours.length)));
+      expect(theirs.subarray(ours.length).equals(ZEROS.subarray(ours.length))).toBe(true);
 
       const snapPath = join(dataDir, 'member/snap', snapFileName(cluster));
       expect(statSync(snapPath).isFile()).toBe(true);
@@ -66,10 +66,6 @@ async function restoreWithTool(minor: EtcdMinor, count: number, name: string, pe
     `--initial-advertise-peer-urls=${peerUrls.join(',')}`,
     `--data-dir=${dataDir}`,
   ]);
-}
-
-function digest(bytes: Buffer): string {
-  return createHash('sha256').update(bytes).digest('hex');
 }
 
 const END = '"CurrentVersion":2}';
