@@ -176,7 +176,7 @@ export const VERBS: readonly Verb[] = [
     arguments: '[source]',
     summary: 'make data directories of etcd from a backup, on any number of members',
     description:
-      'Builds beside, verifies on the way, and gives the directory its name only when all of it is right: etcd can be started on it then. It is restored when --check says so, before clients are let in.\nSOURCE is an id or the beginning of one, `latest`, a time, or a plain file (`./snapshot.db`, also .zst and .age). Unnamed (--latest, --at, --revision alone) only backups that were verified and are not suspect.\nThe same command on each machine, with its own --member, makes members of one cluster: the token is derived from backup, --initial-cluster and --attempt. Without --initial-cluster: one member, as etcdutl has it. Flags of `etcdutl snapshot restore` are understood.\nRefuses (exit code 14) what would end badly: a directory that is in use or not empty, a disk too small, a cluster that answers at these peer URLs (`member replace` mends one member of it), a suspect backup, a release of etcd that does not start on it. Exit code 10: nothing to restore; 12: key missing; 13: no copy is what was backed up.',
+      'Builds beside, verifies on the way, and gives the directory its name only when all of it is right: etcd can be started on it then. It is restored when --check says so, before clients are let in.\nSOURCE is an id or the beginning of one, `latest`, a time, or a plain file (`./snapshot.db`, also .zst and .age). Unnamed (--latest, --at, --revision alone) only backups that were verified and are not suspect.\nThe same command on each machine, with its own --member, makes members of one cluster: the token is derived from backup, --initial-cluster and --attempt. Without --initial-cluster: one member, as etcdutl has it. Flags of `etcdutl snapshot restore` are understood.\nRefuses (exit code 14) what would end badly: a directory that is in use or not empty, a disk too small, a cluster that answers at these peer URLs (`member replace` mends one member of it), a suspect backup, a release of etcd that does not start on it. Exit code 10: nothing to restore; 12: key missing; 13: no copy is what was backed up.\n--check asks every member: 0 only when each has answered everything and is what was restored; 13: something differs, so let no client in; 1: not everybody has answered, or nothing could be proved; 3: clients have gone on past what was restored, and only that the members agree with each other was proved.',
     examples: [
       ['etcd-warden restore --latest --plan --config /etc/etcd-warden/config.yaml', 'what to do on every machine, to be pasted'],
       [
@@ -225,7 +225,10 @@ export const VERBS: readonly Verb[] = [
       ['--accept-suspect', 'go on with a backup that is suspect or has CORRUPT armed'],
       ['--yes', 'do not ask before something is replaced'],
       ['--check [endpoints]', 'ask every member for what was restored; the configured endpoints when none are named'],
-      ['--record <file>', 'with --check: the record beside the data directory, NAME.restore.json'],
+      [
+        '--record <file>',
+        'with --check: the record beside a data directory, NAME.restore.json (default: found by the cluster id, there or in the stores)',
+      ],
       ['--timeout <duration>', 'with --check: how long to wait for all members (default: 60s)'],
     ],
     shows: ['identity-file', ...REACHING_ETCD.filter((flag) => flag !== 'member')],

@@ -47,7 +47,8 @@ function patience(text: unknown): number {
 /** Beside the data directory on this machine, and in the stores. */
 async function knownRecords(invocation: Invocation): Promise<RestoreRecord[]> {
   const { loaded, context } = invocation;
-  const dataDir = clusterSettings(loaded, chosenCluster(loaded))?.restore.dataDir;
+  const given = invocation.options['dataDir'];
+  const dataDir = typeof given === 'string' ? given : clusterSettings(loaded, chosenCluster(loaded))?.restore.dataDir;
   const records: RestoreRecord[] = [];
   if (dataDir !== undefined) {
     const beside = await readRecord(`${dataDir.replace(/\/+$/u, '')}.restore.json`).catch((error: unknown) => {
