@@ -20,10 +20,10 @@ import { unitManager } from '../member/replace/local/unit.ts';
 import { openNote } from '../member/replace/note.ts';
 import { runReplace, type Replaced, type StepDone } from '../member/replace/run.ts';
 import { PACE, type Memory, type Pace, type ReplaceSetting, type World } from '../member/replace/setting.ts';
-import { subjectOf, validNote } from '../member/replace/subject.ts';
+import { nameOf, subjectOf, validNote } from '../member/replace/subject.ts';
 import type { ReplaceState, Stray, Symptom } from '../member/replace/types.ts';
 import { viewOf } from '../member/replace/view.ts';
-import { nameOf, plannedSteps, type PlannedStep } from '../member/replace/words.ts';
+import { plannedSteps, type PlannedStep } from '../member/replace/words.ts';
 import { lookAtMembers } from '../member/sight.ts';
 import type { MemberGate } from '../member/types.ts';
 import { labelOf } from '../member/words.ts';
@@ -219,16 +219,19 @@ async function evidenceOf(
 ): Promise<Omit<Evidence, 'cluster' | 'data'>> {
   const lines = subjectOf(state).old === undefined ? [] : ((await manager?.log(context.signal)) ?? []);
   const log = symptomsOfLog(lines);
-  if (!state.cluster.alarms.some(({ type }) => type === 'CORRUPT')) return { log, differing: undefined };
+  // What cannot be read is told when the member is to be started.
+  const configured = (await manager?.config(context.signal).catch(() => undefined))?.name;
+  const managed = manager === undefined || configured === undefined ? undefined : { by: manager.name, name: configured };
+  if (!state.cluster.alarms.some(({ type }) => type === 'CORRUPT')) return { log, managed, differing: undefined };
   const { members } = await compareHashes(sight, { access, context: { signal: context.signal, progress: context.progress } });
   const byHash = Map.groupBy(
     members.filter(({ hash }) => hash !== undefined),
     ({ hash, compactRevision }) => `${hash} ${compactRevision}`,
   );
   const most = [...byHash.values()].toSorted((a, b) => b.length - a.length)[0] ?? [];
-  if (most.length * 2 <= state.cluster.members.filter(({ learner }) => !learner).length) return { log, differing: undefined };
+  if (most.length * 2 <= state.cluster.members.filter(({ learner }) => !learner).length) return { log, managed, differing: undefined };
   const others = members.filter((one) => one.hash !== undefined && !most.includes(one)).map(({ member }) => member);
-  return { log, differing: sight.members.filter((member) => others.includes(labelOf(member))).map(({ id }) => id) };
+  return { log, managed, differing: sight.members.filter((member) => others.includes(labelOf(member))).map(({ id }) => id) };
 }
 
 /** Said in the configuration or with --platform, else by what this machine has. */
@@ -285,7 +288,7 @@ function alarmRemarks({ state }: World, { note }: Memory, endpoints: readonly st
     ...(corrupt.length === 0
       ? []
       : [
-          `warning: CORRUPT of the removed member is still armed, and etcd refuses reads and writes because of it. All members have one hash now; when you know that their data is the right one: etcdctl --endpoints=${endpoints.join(',')} alarm disarm. This is never done by etcd-warden: an alarm that is disarmed too early lets clients read wrong data`,
+          `warning: CORRUPT of the removed member is still armed, and etcd refuses writes because of it. All members have one hash now; when you know that their data is the right one: etcdctl --endpoints=${endpoints.join(',')} alarm disarm. This is never done by etcd-warden: an alarm that is disarmed too early lets clients read wrong data`,
         ]),
     ...(noSpace.length === 0 ? [] : ['warning: NOSPACE of the removed member is still armed: `etcd-warden disarm` takes it back']),
   ];

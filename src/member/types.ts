@@ -74,6 +74,7 @@ export const MEMBER_RULES = {
   'name-ambiguous': 'several members have that name',
   'not-broken': 'nothing is wrong with the member that is to be replaced',
   'corrupt-elsewhere': 'CORRUPT is armed for another member than the one that is to be replaced',
+  'wrong-data': 'the data directory that was named is that of another member',
   managed: 'somebody else seems to manage the membership (RKE2, k3s)',
 } as const;
 

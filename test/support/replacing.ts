@@ -2,19 +2,26 @@
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { once } from 'node:events';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { expect } from 'vitest';
 import { parse } from 'yaml';
 import { program } from '../../tools/programs.ts';
 import { openReplace, type ReplaceRequest, type ReplaceTask } from '../../src/jobs/member-replace.ts';
 import type { JobContext } from '../../src/jobs/types.ts';
+import { compareHashes } from '../../src/member/hashes.ts';
 import type { Replaced } from '../../src/member/replace/run.ts';
+import { lookAtMembers } from '../../src/member/sight.ts';
 import type { Cluster } from './cluster.ts';
 import type { Member } from './member.ts';
 import { run, until } from './processes.ts';
 import type { Product } from './product.ts';
 
 /** As the cluster's own start has them, for a member that is started again with another initial cluster. */
-export function joinFlags(cluster: Cluster, environment: Readonly<Record<string, string | undefined>>, more: readonly string[] = []): string[] {
+export function joinFlags(
+  cluster: Cluster,
+  environment: Readonly<Record<string, string | undefined>>,
+  more: readonly string[] = [],
+): string[] {
   return [
     `--initial-cluster=${environment['ETCD_INITIAL_CLUSTER']}`,
     `--initial-cluster-state=${environment['ETCD_INITIAL_CLUSTER_STATE'] ?? 'new'}`,
@@ -31,56 +38,31 @@ export function environmentIn(text: string): Record<string, string> {
   return Object.fromEntries([...text.matchAll(/^\s*(ETCD_\w+)="(.*)"$/gm)].map(([, name, value]) => [name!, value!]));
 }
 
-export interface FakeUnit extends AsyncDisposable {
+export interface FakeUnit {
   readonly unit: string;
   readonly environmentFile: string;
+}
+
+export interface FakeSystemd extends AsyncDisposable {
   /** To be put in front of PATH. */
   readonly bin: string;
+  /** Makes a unit of a member; its settings come from an environment file as an operator writes it. */
+  unit(cluster: Cluster, member: Member, flags?: readonly string[]): FakeUnit;
   /** Words of each call. */
   calls(): readonly string[];
 }
 
-/**
- * A `systemctl` and a `journalctl` that stop, start and show one real etcd, whose settings come from an environment file. The real ones need a running systemd,
- * which containers do not have.
- */
-export async function fakeUnit(folder: string, cluster: Cluster, member: Member, flags: readonly string[] = []): Promise<FakeUnit> {
+/** A `systemctl` and a `journalctl` that stop, start and show real etcds. The real ones need a running systemd, which containers do not have. */
+export async function fakeSystemd(folder: string): Promise<FakeSystemd> {
   const bin = join(folder, 'bin');
-  const environmentFile = join(folder, 'etcd.env');
   mkdirSync(bin, { recursive: true });
-  writeFileSync(
-    environmentFile,
-    `# etcd\nETCD_NAME="${member.name}"\nETCD_INITIAL_CLUSTER="${initialClusterOf(cluster)}"\n# joins only with existing\nETCD_INITIAL_CLUSTER_STATE="new"\nETCD_HEARTBEAT_INTERVAL=100\n`,
-  );
+  const units = new Map<string, (words: readonly string[]) => Promise<Reply>>();
   const calls: string[] = [];
-  async function answer(words: readonly string[]): Promise<{ code: number; out: string }> {
+  const server = await listening(async (words) => {
     calls.push(words.join(' '));
-    const running = member.running();
-    switch (words[0] === 'journalctl' ? 'log' : words[1]) {
-      case 'log':
-        return { code: 0, out: member.output() };
-      case 'is-active':
-        return running ? { code: 0, out: 'active\n' } : { code: 3, out: 'inactive\n' };
-      case 'stop':
-        if (running) await member.kill('SIGTERM');
-        return { code: 0, out: '' };
-      case 'start': {
-        const environment = Object.fromEntries(
-          [...readFileSync(environmentFile, 'utf8').matchAll(/^(ETCD_\w+)="?([^"\n]*)"?$/gm)].map(([, name, value]) => [name!, value!]),
-        );
-        await member.restart({ flags: joinFlags(cluster, environment, flags), wait: false });
-        return { code: 0, out: '' };
-      }
-      case 'show':
-        return {
-          code: 0,
-          out: `LoadState=loaded\nExecStart={ path=/usr/bin/etcd ; argv[]=/usr/bin/etcd --data-dir=${member.dataDir} ; ignore_errors=no ; start_time=[n/a] ; stop_time=[n/a] ; pid=0 ; code=(null) ; status=0/0 }\nEnvironment=ETCD_LOG_LEVEL=info\nEnvironmentFiles=${environmentFile} (ignore_errors=no)\n`,
-        };
-      default:
-        return { code: 0, out: '' };
-    }
-  }
-  const server = await listening((words) => answer(words));
+    const answer = [...units].find(([name]) => words.includes(name))?.[1];
+    return answer === undefined ? { code: 4, out: 'LoadState=not-found\n' } : answer(words);
+  });
   const { port } = server.address() as { port: number };
   for (const name of ['systemctl', 'journalctl']) {
     writeFileSync(
@@ -92,15 +74,61 @@ export async function fakeUnit(folder: string, cluster: Cluster, member: Member,
   // An executable without an extension counts as a module only where a package says so.
   writeFileSync(join(bin, 'package.json'), '{"type":"module"}');
   return {
-    unit: 'etcd.service',
-    environmentFile,
     bin,
     calls: () => calls,
+    unit(cluster, member, flags = []) {
+      const unit = `etcd-${units.size + 1}.service`;
+      const environmentFile = join(folder, `${unit}.env`);
+      writeFileSync(
+        environmentFile,
+        `# etcd\nETCD_NAME="${member.name}"\nETCD_INITIAL_CLUSTER="${initialClusterOf(cluster)}"\n# joins only with existing\nETCD_INITIAL_CLUSTER_STATE="new"\nETCD_HEARTBEAT_INTERVAL=100\n`,
+      );
+      units.set(unit, (words) => act(words, environmentFile, cluster, member, flags));
+      return { unit, environmentFile };
+    },
     [Symbol.asyncDispose]: async () => closed(server),
   };
 }
 
-async function listening(answer: (words: readonly string[]) => Promise<unknown>): Promise<Server> {
+interface Reply {
+  readonly code: number;
+  readonly out: string;
+}
+
+async function act(
+  [called, verb]: readonly string[],
+  environmentFile: string,
+  cluster: Cluster,
+  member: Member,
+  flags: readonly string[],
+): Promise<Reply> {
+  const running = member.running();
+  switch (called === 'journalctl' ? 'log' : verb) {
+    case 'log':
+      return { code: 0, out: member.output() };
+    case 'is-active':
+      return running ? { code: 0, out: 'active\n' } : { code: 3, out: 'inactive\n' };
+    case 'stop':
+      if (running) await member.kill('SIGTERM');
+      return { code: 0, out: '' };
+    case 'start': {
+      const environment = Object.fromEntries(
+        [...readFileSync(environmentFile, 'utf8').matchAll(/^(ETCD_\w+)="?([^"\n]*)"?$/gm)].map(([, name, value]) => [name!, value!]),
+      );
+      await member.restart({ flags: joinFlags(cluster, environment, flags), wait: false });
+      return { code: 0, out: '' };
+    }
+    case 'show':
+      return {
+        code: 0,
+        out: `LoadState=loaded\nExecStart={ path=/usr/bin/etcd ; argv[]=/usr/bin/etcd --data-dir=${member.dataDir} ; ignore_errors=no ; start_time=[n/a] ; stop_time=[n/a] ; pid=0 ; code=(null) ; status=0/0 }\nEnvironment=ETCD_LOG_LEVEL=info\nEnvironmentFiles=${environmentFile} (ignore_errors=no)\n`,
+      };
+    default:
+      return { code: 0, out: '' };
+  }
+}
+
+async function listening(answer: (words: readonly string[]) => Promise<Reply>): Promise<Server> {
   const server = createServer((request, response) => {
     let body = '';
     request.setEncoding('utf8').on('data', (text: string) => (body += text));
@@ -138,7 +166,9 @@ export function fakeKubelet(folder: string, cluster: Cluster, member: Member, ma
     if (!present && member.running()) await member.kill('SIGTERM');
     if (!present || member.running()) return;
     const pod = parse(readFileSync(path, 'utf8')) as { spec: { containers: { command: string[] }[] } };
-    const flags = pod.spec.containers[0]!.command.filter((word) => /^--(initial-cluster|initial-cluster-state|initial-cluster-token|unsafe-no-fsync)\b/.test(word));
+    const flags = pod.spec.containers[0]!.command.filter((word) =>
+      /^--(initial-cluster|initial-cluster-state|initial-cluster-token|unsafe-no-fsync)\b/.test(word),
+    );
     await member.restart({ flags, wait: false });
   };
   const timer = setInterval(() => {
@@ -175,7 +205,10 @@ export const BREAKS: Readonly<Record<string, (member: Member, cluster: Cluster, 
   'its write-ahead log is damaged': async (member) => {
     await member.stop();
     const folder = join(member.dataDir, 'member/wal');
-    const last = readdirSync(folder).filter((name) => name.endsWith('.wal')).toSorted().at(-1)!;
+    const last = readdirSync(folder)
+      .filter((name) => name.endsWith('.wal'))
+      .toSorted()
+      .at(-1)!;
     const bytes = readFileSync(join(folder, last));
     // Behind the records that the file begins with, so that it is still known whose it is.
     bytes.fill(0x5a, 400, 480);
@@ -214,7 +247,10 @@ export const BREAKS: Readonly<Record<string, (member: Member, cluster: Cluster, 
     rmSync(file);
     await member.restart({ flags: joinFlags(cluster, { ETCD_INITIAL_CLUSTER: initialClusterOf(cluster) }), wait: false });
     // The others hear of it, and refuse.
-    await until(() => /cluster ID mismatch/i.test(member.output()), () => member.output().slice(-2_000));
+    await until(
+      () => /cluster ID mismatch/i.test(member.output()),
+      () => member.output().slice(-2_000),
+    );
   },
   'CORRUPT is armed by it': async (member, cluster) => {
     await cluster.raiseAlarm('CORRUPT', member);
@@ -224,7 +260,33 @@ export const BREAKS: Readonly<Record<string, (member: Member, cluster: Cluster, 
 /** It tries, and ends. */
 async function startBroken(member: Member): Promise<void> {
   await member.restart({ wait: false });
-  await until(() => !member.running(), () => `it runs all the same:\n${member.output().slice(-2_000)}`);
+  await until(
+    () => !member.running(),
+    () => `it runs all the same:\n${member.output().slice(-2_000)}`,
+  );
+}
+
+/** Three voters, one history, and nobody of the old life among them. */
+export async function expectWhole(cluster: Cluster, gone: bigint): Promise<void> {
+  const access = cluster.access();
+  const { signal } = new AbortController();
+  const sight = await lookAtMembers({ access, signal });
+  const seen = sight.members.map(
+    ({ name, learner, readMs }) => `${name} ${learner ? 'learner' : 'voter'} ${readMs === undefined ? 'silent' : 'answers'}`,
+  );
+  expect(seen.toSorted()).toEqual(['m1', 'm2', 'm3'].map((name) => `${name} voter answers`));
+  expect(sight.members.map(({ id }) => id)).not.toContain(gone);
+  const hashes = await compareHashes(sight, { access, context: { signal, progress: () => {} } });
+  expect(hashes.verdict, hashes.message).toBe('agree');
+  expect(hashes.members).toHaveLength(3);
+}
+
+/** Where the data of a member's former lives is. */
+export function oldData(member: Member): string[] {
+  const folder = dirname(member.dataDir);
+  return readdirSync(folder)
+    .filter((name) => name.startsWith(`${member.name}.replaced-`))
+    .map((name) => join(folder, name));
 }
 
 export interface Replacing {

@@ -14,9 +14,9 @@ import { faultsOf } from './manifest/start-config.ts';
 import { nextStep, runs } from './next.ts';
 import { refuse } from './refuse.ts';
 import type { ReplaceSetting, World } from './setting.ts';
-import { subjectOf } from './subject.ts';
+import { nameOf, subjectOf } from './subject.ts';
 import type { SeenMember, Step } from './types.ts';
-import { nameOf, startText } from './words.ts';
+import { startText } from './words.ts';
 
 /** A learner that etcd calls behind may be so for a moment while others write. */
 const PROMOTE_PATIENCE_MS = 120_000;

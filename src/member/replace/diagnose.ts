@@ -62,6 +62,8 @@ export interface Evidence {
   readonly log: readonly Symptom[];
   /** Ids of voters whose hash differs from what most have; undefined = nobody was asked. */
   readonly differing: readonly bigint[] | undefined;
+  /** What the unit or static pod that was named calls its member; undefined = it does not say. */
+  readonly managed: { readonly by: string; readonly name: string } | undefined;
 }
 
 /** Empty = nothing is wrong with it. */
@@ -92,10 +94,10 @@ export function symptomsOf(member: SeenMember, { cluster, data, log, differing }
     });
   }
   for (const damage of data?.damage ?? []) found.push({ code: 'damaged-db', message: damage });
-  for (const symptom of member.reachable && stray === undefined ? log.filter(({ code }) => code === 'corrupt') : log)
-    if (!found.some(({ code }) => code === symptom.code)) found.push(symptom);
   if (cluster.alarms.some(({ type, memberId }) => type === 'CORRUPT' && memberId === member.id))
     found.push({ code: 'corrupt', message: `CORRUPT is armed for ${label}` });
+  for (const symptom of member.reachable && stray === undefined ? log.filter(({ code }) => code === 'corrupt') : log)
+    if (!found.some(({ code }) => code === symptom.code)) found.push(symptom);
   if (differing?.includes(member.id) === true)
     found.push({ code: 'different-data', message: `the data of ${label} has another hash than that of the other members` });
   return found;

@@ -4,7 +4,7 @@ import type { MemberGate } from '../types.ts';
 import { gate, majority } from '../words.ts';
 import { symptomsOf, type Evidence } from './diagnose.ts';
 import { joiningOf } from './next.ts';
-import { labelOf, subjectOf, type Subject } from './subject.ts';
+import { labelOf, nameOf, subjectOf, type Subject } from './subject.ts';
 import type { ClusterSight, ReplaceState, SeenMember } from './types.ts';
 
 export interface GateOptions {
@@ -25,8 +25,9 @@ export function replaceGates(state: ReplaceState, options: GateOptions): MemberG
   const others = state.cluster.members.filter((member) => member.id !== target?.id);
   return [
     ...found,
+    ...place(state, subject, options.evidence),
     ...broken(subject, options),
-    ...(target === undefined ? [] : corruptElsewhere(state.cluster, target)),
+    ...(target === undefined ? [] : corruptElsewhere(state.cluster, target, options.evidence.differing)),
     othersHealthy(others, subject, options),
     ...majorityAfter(subject, others, options),
     ...underWay(others),
@@ -42,6 +43,22 @@ function exists({ name, cluster }: ReplaceState, { old, fresh, peerUrls }: Subje
       hint: 'when it was removed already, say where the others reach it: --peer-urls https://HOST:2380',
     }),
   ];
+}
+
+/** Run on the wrong machine it would stop a healthy member, and move its data away. */
+function place(state: ReplaceState, { old, fresh }: Subject, { managed }: Evidence): MemberGate[] {
+  const { data, cluster } = state;
+  const name = nameOf(state);
+  const hint = `run this on the machine of ${name}, or without --data-dir, --unit and --static-pod`;
+  if (managed !== undefined && managed.name !== name)
+    return [gate('wrong-data', 'refused', `${managed.by} runs ${managed.name}, not ${name}`, { member: managed.name, hint })];
+  const identity = data?.identity;
+  if (data === undefined || identity?.kind !== 'known' || identity.clusterId !== cluster.clusterId) return [];
+  const owner = cluster.members.find(({ id }) => id === identity.memberId);
+  if (owner === undefined || owner === old || owner === fresh)
+    return [gate('wrong-data', 'passed', `${data.dataDir} is not that of another member`)];
+  const whose = labelOf(owner);
+  return [gate('wrong-data', 'refused', `${data.dataDir} holds the data of ${whose}, not of ${name}`, { member: whose, hint })];
 }
 
 /** Two members of one name are told apart by their ids only. */
@@ -94,15 +111,17 @@ function broken({ old }: Subject, { healthy, evidence }: GateOptions): MemberGat
 }
 
 /** It would come back with a copy of data that etcd itself calls wrong. */
-function corruptElsewhere({ alarms, members }: ClusterSight, target: SeenMember): MemberGate[] {
+function corruptElsewhere({ alarms, members }: ClusterSight, target: SeenMember, differing: readonly bigint[] | undefined): MemberGate[] {
   const named = alarms.filter(({ type, memberId }) => type === 'CORRUPT' && memberId !== 0n && memberId !== target.id);
-  const listed = members.filter(({ id }) => named.some(({ memberId }) => memberId === id));
+  // Where hashes tell, they know better than an alarm that somebody may have armed by hand.
+  const wrong = differing ?? named.map(({ memberId }) => memberId);
+  const listed = members.filter(({ id }) => id !== target.id && wrong.includes(id));
   const nobody = alarms.some(({ type, memberId }) => type === 'CORRUPT' && memberId === 0n);
   return [
     ...(listed.length === 0
       ? []
       : [
-          gate('corrupt-elsewhere', 'refused', `CORRUPT is armed for ${listed.map(labelOf).join(', ')}, not for ${labelOf(target)}`, {
+          gate('corrupt-elsewhere', 'refused', `CORRUPT is armed, and the data of ${listed.map(labelOf).join(', ')} is in doubt`, {
             hint: `replace ${labelOf(listed[0]!)} instead: whoever comes back now would copy from it`,
           }),
         ]),

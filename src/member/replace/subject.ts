@@ -45,6 +45,12 @@ export function subjectOf({ name, cluster, note, peerUrls }: Pick<ReplaceState, 
   };
 }
 
+/** What it is called, whichever way it was given. */
+export function nameOf(state: Pick<ReplaceState, 'name' | 'cluster' | 'note' | 'peerUrls'>): string {
+  const { old, fresh } = subjectOf(state);
+  return state.note?.name || old?.name || fresh?.name || state.name;
+}
+
 /** How people know it: an entry without a name is shown by its id. */
 export function labelOf(member: Pick<SeenMember, 'name' | 'id'>): string {
   return member.name === '' ? hex(member.id) : member.name;

@@ -2,7 +2,7 @@
 import { hex } from '../../etcd/ids.ts';
 import type { StartWith } from '../join.ts';
 import { joiningOf, nextStep } from './next.ts';
-import { labelOf, subjectOf } from './subject.ts';
+import { labelOf, nameOf, subjectOf } from './subject.ts';
 import type { ReplaceState, Step, StepKind } from './types.ts';
 
 /** Who does it: this program, or whoever operates that machine. */
@@ -93,12 +93,6 @@ function planned(kind: StepKind, state: ReplaceState, setting: PlanSetting): Pla
         `${etcdctl} endpoint hashkv --cluster`,
       );
   }
-}
-
-/** What it is called, whichever way it was given. */
-export function nameOf(state: ReplaceState): string {
-  const { old, fresh } = subjectOf(state);
-  return state.note?.name || old?.name || fresh?.name || state.name;
 }
 
 /** For the loop's log and the result. */
