@@ -32,7 +32,7 @@ export function planInput(
     builderAsked: order.builder,
     platform: platform.platform,
     platformReason: platform.reason,
-    unit: undefined,
+    unit: platform.unit,
     targets: everyTarget.map(({ member, dataDir, walDir, here, occupied }) => ({
       member,
       dataDir,
@@ -42,6 +42,7 @@ export function planInput(
       occupied,
       clientUrls: undefined,
     })),
+    endpoints: inputs.access?.endpoints ?? [],
     owner: order.owner,
     acceptSuspect: order.acceptSuspect,
     sourceFlags: [

@@ -78,7 +78,7 @@ describe('the plan for people', () => {
           ETCD_INITIAL_CLUSTER_STATE=existing
 
       5. start every etcd, on each member's machine
-         within a few minutes of each other: 1 of 1 have to be there before any of them serves
+         it serves as soon as it is up
 
           systemctl start --no-block etcd
 

@@ -12,7 +12,7 @@ import { checkTargets } from '../../restore/directory/check.ts';
 import { deriveToken, newCluster } from '../../restore/identity.ts';
 import { refuseLiveCluster } from '../../restore/live.ts';
 import { isOfThisMachine } from '../../restore/live-ask.ts';
-import { detectPlatform } from '../../restore/plan/platform.ts';
+import { detectPlatform, type DetectedPlatform } from '../../restore/plan/platform.ts';
 import type { Builder, BuildRequest, BuildTarget, Content, Platform, RestoreSource } from '../../restore/types.ts';
 import type { Store } from '../../store/types.ts';
 import { databaseOf } from '../plain-pass.ts';
@@ -71,7 +71,7 @@ export interface PreparedRestore {
   readonly minor: ChosenMinor;
   /** As it will be chosen, as far as that is known. */
   readonly builder: { readonly name: Builder; readonly reason: string };
-  readonly platform: { readonly platform: Platform; readonly reason: string };
+  readonly platform: DetectedPlatform;
   /** Of every member, on whatever machine. */
   readonly everyTarget: readonly PlannedTarget[];
   /** Sentences for people. */
@@ -94,11 +94,11 @@ export async function prepareRestore(order: RestoreOrder, inputs: RestoreInputs,
   const { signal } = context;
   const members = resolveMembers(order.members);
   const [platform, installed, owner] = await Promise.all([
-    order.platform === 'auto' ? detectPlatform(signal) : { platform: order.platform, reason: 'it was named' },
+    order.platform === 'auto' ? detectPlatform(signal) : named(order.platform),
     installedEtcd(signal),
     order.owner === undefined ? undefined : ownerOf(order.owner, signal),
   ]);
-  const dataDir = order.dataDir ?? (platform.platform === 'kubeadm' ? KUBEADM_DATA_DIR : `${PLACEHOLDER}.etcd`);
+  const dataDir = order.dataDir ?? usualDataDir(platform, order.members.planOnly);
   const targets = resolveTargets(members.names, dataDir, order.walDir, order.folder);
   const opened = await openSource(order, inputs, context);
   const { source, chosen, seen } = opened;
@@ -152,6 +152,16 @@ export async function prepareRestore(order: RestoreOrder, inputs: RestoreInputs,
     await source.close();
     throw error;
   }
+}
+
+function named(platform: Platform): DetectedPlatform {
+  return { platform, reason: 'it was named' };
+}
+
+/** A restore without `--data-dir` writes where etcdutl would; only a plan, which writes nothing, speaks of the directory that a unit names. */
+function usualDataDir({ platform, dataDir }: DetectedPlatform, planOnly: boolean): string {
+  if (platform === 'kubeadm') return dataDir ?? KUBEADM_DATA_DIR;
+  return (planOnly ? dataDir : undefined) ?? `${PLACEHOLDER}.etcd`;
 }
 
 /** What was refused, beside everything else that may be: a plan shows all of it. */
@@ -223,11 +233,19 @@ async function openSource(order: RestoreOrder, inputs: RestoreInputs, context: J
     return { source, chosen: undefined, seen: source.seen, revision: revision === held.revision ? undefined : revision, notes };
   }
   if (catalog === undefined) throw new WardenError('usage', 'no store is named to look for a backup in', { hint: 'name one with --from' });
-  const chosen = chooseBackup(catalog, order.source, context.now());
+  const chosen = chooseBackup(order.store === undefined ? catalog : onStore(catalog, order.store), order.source, context.now());
   const { backup } = chosen;
   const { seen, notes } = await lookInto(backup, order, inputs, context);
   const source = sourceOfBackup(backup, stores, identities, context, { store: order.store, kubernetes: seen?.kubernetes });
   return { source, chosen, seen, revision: chosen.revision, notes };
+}
+
+/** What there is when only one store is read from. */
+function onStore(catalog: Catalog, store: string): Catalog {
+  const backups = catalog.backups
+    .map((backup) => ({ ...backup, copies: backup.copies.filter((copy) => copy.store === store) }))
+    .filter(({ copies }) => copies.length > 0);
+  return { ...catalog, backups, unreachable: catalog.unreachable.filter((each) => each.store === store) };
 }
 
 /** A few pages of it. A copy that cannot be read now may be read from another store later on: the pass that builds says what is wrong. */

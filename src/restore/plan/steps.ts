@@ -177,7 +177,10 @@ function startMembers(input: PlanInput, members: readonly MemberPlan[]): PlanSte
   const common = {
     name: 'start-etcd',
     title: 'start every etcd',
-    why: `within a few minutes of each other: ${Math.floor(members.length / 2) + 1} of ${members.length} have to be there before any of them serves`,
+    why:
+      members.length === 1
+        ? 'it serves as soon as it is up'
+        : `within a few minutes of each other: ${Math.floor(members.length / 2) + 1} of ${members.length} have to be there before any of them serves`,
   };
   if (platform !== 'plain') return [step({ ...common, where: MEMBERS, commands: startEtcd(platform, unitOf(input)) })];
   const https = members.some(({ peerUrls }) => peerUrls.some((url) => url.startsWith('https:')));
