@@ -223,6 +223,19 @@ describe('what --json prints', () => {
     await cluster.disarmAlarms();
   });
 
+  test('member: listed, added, refused and removed', async () => {
+    const direct = ['--endpoints', cluster.endpoints.join(',')];
+    const addition = ['member', 'add', 'm2', '--peer-urls', 'http://127.0.0.1:1', '--no-wait'];
+    await call('member list', ['member', 'list', ...direct], 0);
+    await call('member add', [...addition, '--dry-run', ...direct], 0);
+    const { member } = (await call('member add', [...addition, ...direct], 0)) as { member: { id: string } };
+    await call('member list', ['member', 'list', ...direct], 0);
+    await call('member add', ['member', 'promote', member.id, ...direct], 14);
+    await call('error', ['member', 'remove', member.id, ...direct], 14);
+    await call('member add', ['member', 'remove', member.id, '--yes', ...direct], 0);
+    await call('member add', ['member', 'promote', 'm1', ...direct], 0);
+  });
+
   test('config, healthcheck and failures', async () => {
     await call('config check', ['config', 'check', ...from()], 0);
     await call('config print', ['config', 'print', ...from()], 0);
