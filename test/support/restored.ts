@@ -47,6 +47,8 @@ export interface RestoredCluster extends AsyncDisposable {
 
 export interface RestoredOptions {
   readonly minor: EtcdMinor;
+  /** Path of the etcd, where it need not be the one of that minor that tests use. */
+  readonly program?: string;
   readonly sites: readonly Site[];
   readonly token: string;
   /** User and password of root, where the backup had authentication enabled. */
@@ -65,7 +67,7 @@ export async function startRestored(options: RestoredOptions): Promise<RestoredC
   let running: EtcdMinor = minor;
   const launch = (site: Site, initialCluster: string, state: 'new' | 'existing', etcd: EtcdMinor = running): Member =>
     startMember({
-      program: program('etcd', etcd),
+      program: options.program ?? program('etcd', etcd),
       name: site.name,
       endpoint: site.client,
       peer: site.peer,

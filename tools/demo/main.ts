@@ -2,7 +2,7 @@
  * `npm run demo`: a real cluster of three members, steady writes, and the daemon beside it; what happens is told in plain words as the
  * daemon's own log reports it. Ends by itself and leaves nothing behind; `--keep` leaves it running, `--s3` adds a second store.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
@@ -10,8 +10,9 @@ import { startCluster, type Cluster } from '../../test/support/cluster.ts';
 import type { Writer } from '../../test/support/load.ts';
 import { startGateway, type Gateway } from '../../test/support/gateway.ts';
 import { freePorts, until } from '../../test/support/processes.ts';
+import { initialClusterOf, newSites, startRestored } from '../../test/support/restored.ts';
 import { encode } from '../../test/support/wire.ts';
-import { anyEtcd, ETCD_MINORS } from '../programs.ts';
+import { anyEtcd, ETCD_MINORS, type EtcdMinor } from '../programs.ts';
 import { runCommand, startDaemon, type DaemonProcess, type LogLine } from './daemon.ts';
 import { say, title } from './say.ts';
 
@@ -64,7 +65,6 @@ async function perform(options: Options, folder: string, signal: AbortSignal, re
   narrate(daemon);
   const first = await daemon.next('backup published');
   say(`the manifest was written last: until then, nothing of ${word(first, 'id')} was visible`);
-  await daemon.next('backup published');
 
   await outOfSpace(cluster, writer, daemon, config, signal);
 
@@ -83,8 +83,12 @@ async function perform(options: Options, folder: string, signal: AbortSignal, re
     await leaveRunning(cluster, gateway, config, signal);
     return;
   }
+  const { written } = await writer.stop();
+  await daemon.stop();
+  await everythingLost({ cluster, config, folder, signal, releasers });
+
   title('Done');
-  say(`${writer.counters().written} writes went on all the while; cleaning up`);
+  say(`${written} writes went on until the disks were lost; cleaning up`);
 }
 
 /** Somebody writes too much; the daemon notices and cures it, while the other writers try again and again. */
@@ -129,6 +133,35 @@ async function lookInside(cluster: Cluster, daemon: DaemonProcess, config: DemoC
   await show(['diff', id, 'live', '/shop/'], config, signal);
 }
 
+interface Loss {
+  readonly cluster: Cluster;
+  readonly config: DemoConfig;
+  readonly folder: string;
+  readonly signal: AbortSignal;
+  readonly releasers: (() => Promise<void>)[];
+}
+
+/** All members are gone with their disks: what is left is the backup. */
+async function everythingLost({ cluster, config, folder, signal, releasers }: Loss): Promise<void> {
+  title('All three members are lost, and their disks; the cluster comes back from a backup');
+  await cluster.stop();
+  say('kill -9 of every member, and their data directories are deleted');
+  const data = join(folder, 'restored');
+  const sites = await newSites(3, data);
+  await show(
+    [...'restore --latest --member all --yes --data-dir'.split(' '), join(data, '{member}'), '--initial-cluster', initialClusterOf(sites)],
+    config,
+    signal,
+  );
+  const etcd = anyEtcd();
+  const record = join(data, `${sites[0]!.name}.restore.json`);
+  const { token } = JSON.parse(readFileSync(record, 'utf8')) as { readonly token: string };
+  const restored = await startRestored({ minor: minorOf(etcd.version), program: etcd.etcd, sites, token });
+  releasers.push(() => restored.stop());
+  say('three members of etcd are started on what was built; before clients are let in, every one is asked for what it holds');
+  await show(['restore', '--check', sites.map(({ client }) => client).join(','), '--record', record], config, signal);
+}
+
 /** @param since the backup that is under way then may lack what was written just before; ids begin with the time of their start */
 async function backupSince(since: number, daemon: DaemonProcess): Promise<string> {
   const least = new Date(since).toISOString().replaceAll(/[-:.]/g, '');
@@ -146,8 +179,7 @@ async function show(words: readonly string[], config: DemoConfig, signal: AbortS
 
 async function prepare(options: Options, releasers: (() => Promise<void>)[]): Promise<{ cluster: Cluster; gateway: Gateway | undefined }> {
   const etcd = anyEtcd();
-  const minor = ETCD_MINORS.find((candidate) => etcd.version.startsWith(`${candidate}.`)) ?? '3.6';
-  const cluster = await startCluster({ minor, members: 3, programs: etcd, quotaBackendBytes: QUOTA_BYTES });
+  const cluster = await startCluster({ minor: minorOf(etcd.version), members: 3, programs: etcd, quotaBackendBytes: QUOTA_BYTES });
   releasers.push(() => cluster.stop());
   say(`three members of etcd ${etcd.version} on loopback: ${cluster.endpoints.join(' ')}`);
   await cluster.fill({ keys: KEYS, valueBytes: 2000, seed: 1, compressible: true });
@@ -158,6 +190,10 @@ async function prepare(options: Options, releasers: (() => Promise<void>)[]): Pr
   await gateway.createBucket('backups');
   say(`an S3 server: ${gateway.endpoint}, bucket backups`);
   return { cluster, gateway };
+}
+
+function minorOf(version: string): EtcdMinor {
+  return ETCD_MINORS.find((minor) => version.startsWith(`${minor}.`)) ?? '3.6';
 }
 
 interface DemoConfig {
