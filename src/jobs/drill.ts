@@ -105,15 +105,9 @@ async function drillStore(store: Store, stores: readonly Store[], drilling: Dril
     const { code, message } = errorDetails(error);
     context.logger.debug({ store: store.name, id: backup?.id, err: error }, 'the drill ended with an error');
     const outcome = provesDamage(code) ? 'failed' : 'inconclusive';
-    const level = error instanceof DrillError ? error.level : 'started';
-    line = {
-      store: store.name,
-      ...(backup === undefined ? {} : { id: backup.id }),
-      outcome,
-      level,
-      reason: reasonOf(error, message),
-      code,
-    };
+    const level = error instanceof DrillError ? { level: error.level } : {};
+    const id = backup === undefined ? {} : { id: backup.id };
+    line = { store: store.name, ...id, outcome, ...level, reason: reasonOf(error, message), code };
   }
   if (backup !== undefined) await record(line, backup, stores, context);
   return line;

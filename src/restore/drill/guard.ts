@@ -10,10 +10,10 @@ import { quietEnvironment } from './program.ts';
 
 /**
  * It begins when it is told to, by when it has its low priority, which its children inherit. `setsid` gave it a session, and with it an autogroup of its own, within
- * which niceness would say nothing: so the group is made nice too (sched(7)). In the background, sh gives a program /dev/null to read from.
+ * which niceness would say nothing: so the group is made nice too, but less so, because one that gets nothing while others are busy would never end (sched(7)). In the background, sh gives a program /dev/null to read from.
  */
 const SCRIPT = `pidfile=$1; shift
-{ echo 19 >/proc/self/autogroup; } 2>/dev/null
+{ echo 10 >/proc/self/autogroup; } 2>/dev/null
 IFS= read -r go || exit 0
 exec 3<&0 </dev/null
 "$@" 3<&- &
@@ -25,6 +25,7 @@ exec 3<&-
 wait "$child"
 code=$?
 kill "$guard" 2>/dev/null
+wait "$guard" 2>/dev/null
 exit "$code"`;
 
 const SHELL = '/bin/sh';

@@ -1,14 +1,18 @@
 /** Restores rehearsed for real: a scratch etcd of each minor is started on what was restored, asked, and gone afterwards. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { drill } from '../../../src/jobs/drill.ts';
 import type { DrillLine, DrillRequest, JobContext } from '../../../src/jobs/types.ts';
+import { sweepDrills } from '../../../src/restore/drill/folder.ts';
+import { temporaryName } from '../../../src/store/temporary.ts';
 import { ETCD_MINORS, program } from '../../../tools/programs.ts';
 import { startCluster, type Cluster } from '../../support/cluster.ts';
-import { run } from '../../support/processes.ts';
+import { startGateway, type Gateway } from '../../support/gateway.ts';
+import { run, startProcess, until } from '../../support/processes.ts';
 import { product, type Product } from '../../support/product.ts';
 import { readManifest } from '../../support/recover.ts';
+import { runWarden, startWarden } from '../../support/run-warden.ts';
 import { removeFolder, temporaryFolder } from '../../support/watchdog.ts';
 
 let folder: string;
@@ -93,3 +97,207 @@ test.each(ETCD_MINORS)(
     });
   },
 );
+
+describe('of one cluster', () => {
+  const etcd = program('etcd', '3.6');
+  let cluster: Cluster;
+  let gateway: Gateway;
+  beforeAll(async () => {
+    [cluster, gateway] = await Promise.all([startCluster({ minor: '3.6', members: 1 }), startGateway()]);
+    await live(cluster);
+  });
+  afterAll(async () => {
+    await cluster[Symbol.asyncDispose]();
+    await gateway[Symbol.asyncDispose]();
+  });
+
+  test('encrypted, from a disk and from S3: each store alone is enough with the identity; without one nothing is done, and it says so', async () => {
+    const keys = await run(program('age-keygen'), []);
+    const identityFile = join(folder, 'identity');
+    writeFileSync(identityFile, keys, { mode: 0o600 });
+    const recipients = [/public key: (\S+)/.exec(keys)![1]!];
+    await gateway.createBucket('drill');
+    const options = (encryption: object) => ({
+      folder,
+      cluster,
+      s3: { gateway, bucket: 'drill' },
+      clusterOptions: { coordinate: false, drill: { sharedDisk: true, etcd, sample: 20 }, encryption },
+    });
+    const of = product(options({ recipients, identityFile }));
+    const { id } = await of.backup();
+    expect(await drilled(of)).toMatchObject([
+      { store: 'disk', id, outcome: 'ok', level: 'started', sampled: 20 },
+      { store: 's3', id, outcome: 'ok', level: 'started', sampled: 20 },
+    ]);
+    const [locked, ...others] = await drilled(product(options({ recipients })), { stores: ['s3'] });
+    expect(others).toEqual([]);
+    expect(locked).toMatchObject({
+      store: 's3',
+      id,
+      outcome: 'inconclusive',
+      code: 'key-missing',
+      reason: expect.stringContaining('no identity'),
+    });
+    expect(locked).not.toHaveProperty('level');
+    expect(left(of)).toEqual([]);
+  });
+
+  test('a machine without etcd checks the files that were built, and says that this proves less', async () => {
+    const of = withDrill(cluster, { etcd: join(folder, 'no-such-etcd') });
+    const { id, keyCount } = await of.backup();
+    const [line] = await drilled(of);
+    expect(line).toMatchObject({
+      id,
+      outcome: 'ok',
+      level: 'offline',
+      keyCount,
+      sampled: 0,
+      reason: expect.stringMatching(/cannot be run.*proves less/),
+    });
+    expect(left(of)).toEqual([]);
+  });
+
+  test('an etcd that does not start on data of that release is not started', async () => {
+    const of = withDrill(cluster, { etcd: program('etcd', '3.5') });
+    await of.backup();
+    expect(await drilled(of)).toMatchObject([
+      { outcome: 'ok', level: 'offline', reason: expect.stringMatching(/etcd 3\.6.*3\.5.*proves less/) },
+    ]);
+    const later = product({ folder, cluster, clusterOptions: { drill: { sharedDisk: true, etcd: program('etcd', '3.7') } } });
+    expect(await drilled(later)).toMatchObject([{ outcome: 'ok', level: 'started', etcd: expect.stringContaining('3.7.') }]);
+  });
+
+  test('the disk of an etcd on this machine is refused, which counts as not done', async () => {
+    const of = product({ folder, cluster, clusterOptions: { coordinate: false, drill: { etcd } } });
+    await of.backup();
+    const [line] = await drilled(of);
+    expect(line).toMatchObject({
+      outcome: 'inconclusive',
+      code: 'refused',
+      reason: expect.stringMatching(/on the disk that holds etcd's data directory.*drill\.folder/),
+    });
+    expect(left(of)).toEqual([]);
+  });
+
+  test('a folder that cannot be made counts as not done', async () => {
+    writeFileSync(join(folder, 'file'), '');
+    const of = withDrill(cluster, { etcd, folder: join(folder, 'file') });
+    await of.backup();
+    expect(await drilled(of)).toMatchObject([{ outcome: 'inconclusive', code: 'disk-failed' }]);
+  });
+
+  test('a copy that is damaged fails, and the other store of the same backup does not', async () => {
+    await gateway.createBucket('damaged');
+    const of = product({
+      folder,
+      cluster,
+      s3: { gateway, bucket: 'damaged' },
+      clusterOptions: { coordinate: false, drill: { sharedDisk: true, etcd, sample: 5 } },
+    });
+    await of.backup();
+    const data = join(
+      of.disk,
+      'main',
+      readdirSync(join(of.disk, 'main')).find((name) => name.endsWith('.db.zst'))!,
+    );
+    const bytes = readFileSync(data);
+    bytes[Math.floor(bytes.length / 2)]! ^= 4;
+    writeFileSync(data, bytes);
+    expect(await drilled(of)).toMatchObject([
+      { store: 'disk', outcome: 'failed', reason: expect.any(String), code: expect.any(String) },
+      { store: 's3', outcome: 'ok' },
+    ]);
+  });
+
+  test('stopped in the middle, it leaves nothing', async () => {
+    const of = withDrill(cluster, { etcd });
+    await of.backup();
+    const stop = new AbortController();
+    const progress: JobContext['progress'] = ({ message }) => {
+      if (message?.startsWith('comparing its answers')) stop.abort(new Error('enough'));
+    };
+    await expect(drilled(of, {}, { signal: stop.signal, progress })).rejects.toThrow('enough');
+    expect(left(of)).toEqual([]);
+    expect(processesOn(of.config.stateDir)).toEqual([]);
+  });
+
+  test('one that takes too long is not done', async () => {
+    const of = withDrill(cluster, { etcd: stubbornEtcd(etcd), timeout: '1m' });
+    await of.backup();
+    Object.assign(of.config.clusters['main']!.drill, { timeoutMs: 3_000 });
+    expect(await drilled(of)).toMatchObject([{ outcome: 'inconclusive', code: 'timeout', reason: expect.stringContaining('3s') }]);
+    expect(left(of)).toEqual([]);
+    expect(processesOn(of.config.stateDir)).toEqual([]);
+  });
+
+  test('fault 74: kill -9 of the drill ends its etcd at once, and the next one sweeps its folder', async () => {
+    const of = withDrill(cluster, { etcd: slowEtcd(etcd) });
+    await of.backup();
+    const warden = startWarden(['drill', '--config', of.configPath, '--json']);
+    const parent = join(of.config.stateDir, 'drill');
+    await until(
+      () => processesOn(parent).some((words) => words.includes('--data-dir')) && existsSync(join(parent, left(of)[0]!, 'etcd.pid')),
+      () => `no etcd was started: ${warden.stderr()}${warden.stdout()}`,
+      { timeoutMs: 60_000 },
+    );
+    warden.kill('SIGKILL');
+    await warden.done;
+    await until(
+      () => processesOn(parent).length === 0,
+      () => `these outlived it: ${processesOn(parent).join('\n')}`,
+      { timeoutMs: 5_000 },
+    );
+    expect(left(of)).toHaveLength(1);
+    expect(await drilled(of)).toMatchObject([{ outcome: 'ok' }]);
+    expect(left(of)).toEqual([]);
+  });
+
+  test('an etcd that outlived even its guard is ended by the sweep, and another one is not', async () => {
+    const of = withDrill(cluster, { etcd });
+    const parent = join(of.config.stateDir, 'drill');
+    const dead = join(parent, `${temporaryName().replace(/^warden-\d+/, 'warden-1')}`);
+    const alive = join(parent, temporaryName());
+    const orphans = [dead, alive].map((path) => {
+      mkdirSync(path, { recursive: true, mode: 0o700 });
+      const running = startProcess('/bin/sh', ['-c', 'while :; do sleep 0.2; done', `--data-dir=${path}/data`]);
+      writeFileSync(join(path, 'etcd.pid'), `${running.pid}\n`);
+      return running;
+    });
+    const stranger = join(parent, 'not-ours');
+    mkdirSync(stranger);
+    expect(
+      await sweepDrills(of.config.stateDir, { olderThanMs: 3_600_000, now: new Date(), signal: new AbortController().signal }),
+    ).toEqual([dead]);
+    expect((await orphans[0]!.exited).signal).toBe('SIGKILL');
+    expect(orphans[1]!.result()).toBeUndefined();
+    expect(existsSync(stranger)).toBe(true);
+    await orphans[1]!.stop(0);
+  });
+
+  test('by hand, without a configuration: a table with the time of recovery, and exit codes that tell', async () => {
+    const of = withDrill(cluster, { etcd });
+    await of.backup();
+    const from = ['drill', '--from', of.disk, '--shared-disk', '--state-dir', join(folder, 'state')];
+    const told = await runWarden([...from, '--etcd', etcd]);
+    expect(told.stdout).toMatch(/STORE +ID +RESULT +RECOVERY +ETCD.*\n.* ok +\d+\.\ds +3\.6\./);
+    expect(told.code).toBe(0);
+    const nobody = await runWarden(['drill', '--from', of.disk, '--state-dir', join(folder, 'state'), '--data-dir', folder, '--json']);
+    expect(nobody.json()).toMatchObject({ cluster: 'main', results: [{ outcome: 'inconclusive', code: 'refused' }] });
+    expect(nobody.code).toBe(1);
+    expect((await runWarden([...from, '20990101', '--json'])).code).toBe(10);
+  });
+});
+
+/** Lets the test see it before it is done. */
+function slowEtcd(real: string): string {
+  const path = join(folder, 'slow');
+  writeFileSync(path, `#!/bin/sh\n[ "$1" = --version ] || sleep 2\nexec ${real} "$@"\n`, { mode: 0o755 });
+  return path;
+}
+
+/** Starts, and answers nobody. */
+function stubbornEtcd(real: string): string {
+  const path = join(folder, 'stubborn');
+  writeFileSync(path, `#!/bin/sh\n[ "$1" = --version ] && exec ${real} --version\nexec sleep 1000\n`, { mode: 0o755 });
+  return path;
+}
