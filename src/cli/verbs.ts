@@ -479,6 +479,10 @@ export const VERBS: readonly Verb[] = [
       ],
       ['--data-dir <path>', 'of `replace`: its data directory on this machine; moved to NAME.replaced-TIME, never deleted'],
       ['--wal-dir <path>', 'of `replace`: its WAL directory, where etcd runs with --wal-dir'],
+      [
+        '--platform <platform>',
+        'of `replace`: auto, systemd, kubeadm, rke2, k3s or plain (default: what this machine has); RKE2 and k3s bring members back by a procedure of their own, which is printed',
+      ],
       ['--data-moved', 'of `replace`: etcd is stopped and its old data out of the way on another machine'],
       ['--healthy', 'of `replace`: although nothing is wrong with it, for a new disk say'],
       ['--degraded', 'of `replace`: although another member is broken too, as long as a majority is left'],

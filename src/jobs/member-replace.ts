@@ -46,6 +46,8 @@ export interface ReplaceRequest {
   readonly dataMoved: boolean;
   /** For people and for the transfer of the data, ms; undefined = an hour. */
   readonly waitMs: number | undefined;
+  /** Instead of what is configured, or found. */
+  readonly platform: Platform | undefined;
 }
 
 /** What there is to know before anything is done. */
@@ -118,7 +120,7 @@ export async function openReplace(
         clusterName: cluster.name,
         evidence: { ...evidence, cluster: state.cluster, data: state.data },
       });
-    const platform = await platformOf(cluster, signal, root);
+    const platform = await platformOf(request.platform ?? cluster.restore.platform, signal, root);
     return {
       preview: previewOf(first, { evidence, gates: gates(first), manager, platform, endpoints: votersOf(first, access) }),
       async run(events) {
@@ -235,8 +237,7 @@ async function evidenceOf(
 }
 
 /** Said in the configuration or with --platform, else by what this machine has. */
-async function platformOf(cluster: ClusterConfig, signal: AbortSignal, root: string | undefined): Promise<ReplacePreview['managedBy']> {
-  const given = cluster.restore.platform;
+async function platformOf(given: Platform | 'auto', signal: AbortSignal, root: string | undefined): Promise<ReplacePreview['managedBy']> {
   const { platform, reason } =
     given === 'auto' ? await detectPlatform(signal, root) : { platform: given, reason: '--platform or `restore.platform` says so' };
   return platform === 'rke2' || platform === 'k3s' ? { platform, reason } : undefined;

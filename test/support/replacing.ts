@@ -310,6 +310,7 @@ export function opened({ product, member, request = {}, context = {} }: Replacin
       degraded: false,
       dataMoved: false,
       waitMs: 60_000,
+      platform: undefined,
       ...request,
     },
     product.context(context),

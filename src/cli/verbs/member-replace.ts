@@ -8,6 +8,7 @@ import { openReplace, type ReplacePreview, type ReplaceRequest } from '../../job
 import { refusedBy } from '../../member/gates.ts';
 import { rancherProcedure } from '../../member/replace/rancher.ts';
 import type { Replaced, StepDone } from '../../member/replace/run.ts';
+import { PLATFORMS } from '../../restore/types.ts';
 import { memberGateLines, memberGatesJson, memberGatesText } from '../output/members.ts';
 import { printable, wrapText } from '../output/table.ts';
 import { chosenCluster } from '../selection.ts';
@@ -71,7 +72,14 @@ function requestOf({ arguments: [, name], options, loaded }: Invocation): Replac
     degraded: options['degraded'] === true,
     dataMoved: options['dataMoved'] === true,
     waitMs: waitOf(text('startTimeout')),
+    platform: platformOf(text('platform')),
   };
+}
+
+function platformOf(given: string | undefined): ReplaceRequest['platform'] {
+  const platform = given === 'auto' ? undefined : PLATFORMS.find((one) => one === given);
+  if (platform !== undefined || given === undefined || given === 'auto') return platform;
+  throw new WardenError('usage', `--platform ${JSON.stringify(given)} is not known`, { hint: `auto, ${PLATFORMS.join(', ')}` });
 }
 
 function waitOf(text: string | undefined): number | undefined {
