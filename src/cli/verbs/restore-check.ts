@@ -123,9 +123,17 @@ function answerOf(record: RestoreRecord, result: RestoredCheck, width: number): 
       '',
       table(members, width),
       ...(reasons.length === 0 ? [] : ['', ...reasons.map((reason) => wrapText(`  ${printable(reason)}`, width))]),
+      ...(outcome === 'waiting' ? ['', ...waitingHints(width)] : []),
       ...notes.map((note) => wrapText(`  note: ${printable(note)}`, width)),
     ].join('\n'),
   };
+}
+
+function waitingHints(width: number): string[] {
+  return [
+    'hint: ask again with a longer --timeout; HashKV is asked for only when everybody answers',
+    'hint: one that runs and never answers may be of another attempt: the logs of the others then say "cluster ID mismatch"',
+  ].map((line) => wrapText(line, width));
 }
 
 function headline({ clusterId, revision, source }: RestoreRecord, { outcome, members }: RestoredCheck): string {

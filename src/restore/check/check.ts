@@ -82,8 +82,11 @@ async function checkHashes(options: CheckOptions, look: Look, comparison: Compar
     const why = `clients have gone on: ${past[0]}; what was restored can no longer be compared, only whether the members agree`;
     return finished(outcome, [why, reason], record, { ...facts, hashed: all });
   } catch (error) {
-    if (signal.aborted || (error instanceof WardenError && error.code === 'permission-denied')) throw error;
-    return finished('waiting', [asError(error).message], record, facts);
+    const code = error instanceof WardenError ? error.code : undefined;
+    if (signal.aborted || code === 'permission-denied') throw error;
+    // Everybody answered; what they answered fits nowhere.
+    const outcome = code === 'revision-compacted' || code === 'revision-future' ? 'inconclusive' : 'waiting';
+    return finished(outcome, [...past, asError(error).message], record, facts);
   }
 }
 

@@ -34,7 +34,7 @@ export interface Agreement {
 
 /** A follower applies within moments what the leader has committed. */
 const LAG_PATIENCE_MS = 10_000;
-const LAG_POLL_MS = 200;
+const LAG_POLL_MS = 50;
 
 /** Compactions and writes may come between; no client does both for long while a restore is being checked. */
 const ATTEMPTS = 4;

@@ -3,9 +3,11 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { program, type EtcdMinor } from '../../../tools/programs.ts';
 import { MemberClient } from '../../../src/etcd/member.ts';
+import type { ClusterAccess } from '../../../src/etcd/types.ts';
 import type { RestoreRecord } from '../../../src/format/types.ts';
 import { checkRestored, type RestoredCheck } from '../../../src/restore/check/check.ts';
 import { newCluster, parseInitialCluster } from '../../../src/restore/identity.ts';
+import { writeCertificates } from '../../support/certificates.ts';
 import { startCluster, type Cluster } from '../../support/cluster.ts';
 import { sampleRestore } from '../../support/manifests.ts';
 import { run } from '../../support/processes.ts';
@@ -252,6 +254,26 @@ describe('a cluster with users', () => {
     });
     expect(performance.now() - started).toBeLessThan(15_000);
   });
+});
+
+test('a cluster that wants client certificates', async () => {
+  const certificates = writeCertificates(folder, { clientCertRequired: true });
+  const { caFile, certFile, keyFile, serverCertFile, serverKeyFile } = certificates.tls;
+  await using source = await startCluster({ minor: '3.6' });
+  await source.etcdctl(['put', 'key', 'value']);
+  const snapshot = await snapshotOf(source, 'tls');
+  const sites = (await newSites(1, join(folder, 'tls'))).map((site) => ({ ...site, client: site.client.replace('http:', 'https:') }));
+  await etcdutl(snapshot, sites, sites[0]!);
+  const flags = [`--cert-file=${serverCertFile}`, `--key-file=${serverKeyFile}`, `--trusted-ca-file=${caFile}`, '--client-cert-auth'];
+  await using cluster = await startRestored({ minor: '3.6', sites, token: TOKEN, flags, wait: false });
+  await cluster.members[0]!.waitHealthy();
+  const record = recordOf(snapshot, sites);
+  const ask = (tls: ClusterAccess['tls'], timeoutMs: number): Promise<RestoredCheck> =>
+    checkRestored({ record, access: cluster.access({ tls }), signal, progress: () => {}, timeoutMs });
+  expect(await ask({ caFile, certFile, keyFile }, 5_000)).toMatchObject({ outcome: 'restored' });
+  const without = await ask({ caFile }, 500);
+  expect(without.outcome).toBe('waiting');
+  expect(without.reasons.join()).toMatch(/m1 \(\w+\) did not answer: no TLS connection .* client certificate/);
 });
 
 async function leaderOf(cluster: RestoredCluster): Promise<string> {
