@@ -1,0 +1,110 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { ManifestFields } from '../../../test/support/manifests.ts';
+import { recordedOutput } from '../../../test/support/recorded-output.ts';
+import { sealedSnapshot, seedSnapshot } from '../../../test/support/sealed-snapshot.ts';
+import { seedFolder } from '../../../test/support/seeded-folder.ts';
+import type { RestorePlan } from '../../restore/plan/types.ts';
+import { runCli } from '../run.ts';
+
+const NOBODY = 'http://127.0.0.1:1';
+
+let folder: string;
+let store: string;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'cli-restore-'));
+  store = join(folder, 'store');
+  const snapshot = await sealedSnapshot({ storageVersion: '3.6.0' });
+  const seed = (fields: ManifestFields): void => seedFolder(store, (stores) => void seedSnapshot(stores, snapshot, fields));
+  seed({ time: '2026-11-20T08:00:00.000Z' });
+  seed({ time: '2026-11-20T09:00:00.000Z', suspect: 'CORRUPT was armed' });
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+interface Planned extends RestorePlan {
+  readonly notes: readonly string[];
+  readonly refusals: readonly { readonly code: string; readonly message: string }[];
+}
+
+async function call(...words: string[]): Promise<{ readonly code: number; readonly text: string; readonly said: string; json(): Planned }> {
+  const output = recordedOutput();
+  const code = await runCli(['restore', ...words], { env: {}, output });
+  const text = output.printed.join('\n');
+  return { code, text, said: output.said.join('\n'), json: () => JSON.parse(text) as Planned };
+}
+
+describe('restore --plan', () => {
+  test('speaks of the members of the configuration, and repeats what names store and cluster', async () => {
+    const config = join(folder, 'config.yaml');
+    writeFileSync(
+      config,
+      [
+        `stateDir: ${folder}`,
+        'clusters:',
+        '  prod:',
+        `    endpoints: [${NOBODY}]`,
+        '    restore: {initialCluster: "m1=http://127.0.0.1:2,m2=http://m2.invalid:3", dataDir: /var/lib/etcd, platform: systemd}',
+        `stores: {disk: {type: local, path: ${store}}}`,
+      ].join('\n'),
+    );
+    const planned = await call('--latest', '--plan', '--config', config, '--cluster', 'prod', '--json');
+    expect(planned.code).toBe(0);
+    const { source, members, platform, etcd, notes, tokenFrom } = planned.json();
+    expect(source).toMatchObject({
+      kind: 'backup',
+      time: '2026-11-20T08:00:00.000Z',
+      kubernetes: false,
+      auth: false,
+      stores: [{ name: 'disk', local: true }],
+    });
+    expect(notes).toEqual([expect.stringContaining('is newer and was passed over: it is suspect: CORRUPT was armed')]);
+    expect({ platform: platform.name, etcd: etcd.minor, tokenFrom }).toEqual({ platform: 'systemd', etcd: '3.6', tokenFrom: 'derived' });
+    expect(members.map(({ name, here, dataDir }) => ({ name, here, dataDir }))).toEqual([
+      { name: 'm1', here: true, dataDir: '/var/lib/etcd' },
+      { name: 'm2', here: false, dataDir: '/var/lib/etcd' },
+    ]);
+    expect(members[0]!.restore).toContain(`--config ${config} --cluster prod`);
+  });
+
+  test('shows what would be refused, and says it in text too', async () => {
+    const occupied = join(folder, 'occupied');
+    writeFileSync(join(folder, 'occupied-marker'), '');
+    const words = ['2026-11-20T09', '--plan', '--from', store, '--endpoints', NOBODY, '--data-dir', folder, '--state-dir', folder];
+    const { code, text } = await call('20261120T09', ...words.slice(1));
+    expect(code).toBe(0);
+    expect(text).toMatch(/^refused as things are now: .* is suspect: CORRUPT was armed/);
+    expect(text).toContain(`refused as things are now: the data directory ${folder} is not empty`);
+    expect(text).toContain('is taken because it was named: it is suspect');
+    const free = await call(
+      '20261120T09',
+      '--plan',
+      '--from',
+      store,
+      '--endpoints',
+      NOBODY,
+      '--data-dir',
+      occupied,
+      '--accept-suspect',
+      '--json',
+      '--state-dir',
+      folder,
+    );
+    expect(free.json().refusals).toEqual([]);
+  });
+
+  test('is what there is on RKE2 and k3s; a data directory is made only where one is named', async () => {
+    const words = ['--latest', '--from', store, '--endpoints', NOBODY, '--platform', 'k3s', '--state-dir', folder];
+    expect(await call(...words, '--plan')).toMatchObject({ code: 0, text: expect.stringContaining('--cluster-reset') });
+    expect(await call(...words)).toMatchObject({ code: 14, said: expect.stringContaining('--plan') });
+  });
+});
+
+test('what belongs to --check is of no use without it', async () => {
+  for (const words of [
+    ['--record', 'x'],
+    ['--timeout', '5s'],
+  ])
+    expect(await call('latest', ...words, '--from', store)).toMatchObject({ code: 2, said: expect.stringContaining('goes with --check') });
+});
