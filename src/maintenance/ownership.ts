@@ -63,8 +63,8 @@ export function openOwnership(options: OwnershipOptions): Ownership {
             hint:
               // Without the lock the next call would be refused just the same, in the middle of a round.
               result.code === 'permission-denied'
-                ? 'use a user with the root role: compaction and defragmentation need it as well'
-                : 'nothing is compacted or defragmented without it; `--no-coordinate` does without, when no other process works on this cluster',
+                ? 'use a user with the root role: whatever is done under the lock needs it as well'
+                : 'nothing is compacted, defragmented or changed without it; `--no-coordinate` does without, when no other process works on this cluster',
           });
         }
         await goOnWithout(coordination, signal);

@@ -23,16 +23,17 @@ export interface LookOptions {
  */
 export async function lookAtMembers({ access, signal }: LookOptions): Promise<MembershipSight> {
   const credentials = credentialsOf(access);
-  const look: Look = { access, credentials, signal, clients: new Map(), answers: new Map(), notes: [] };
+  const look: Look = { access, credentials, signal, clients: new Map(), answers: new Map(), reads: new Map(), notes: [] };
   try {
     await Promise.all(credentials.endpoints.map((endpoint) => ask(look, endpoint)));
     if (signal.aborted) throw interruption(signal, `asking the members of ${access.name}`);
+    await readThrough(look, statusesOf(look));
     const { clusterId, list, listed } = await chooseCluster(look);
     const fromWhom = await askAdvertised(look, list);
     const statuses = statusesOf(look).filter((status) => status.clusterId === clusterId);
-    const reads = await readThrough(look, statuses);
+    await readThrough(look, statuses);
     if (signal.aborted) throw interruption(signal, `asking the members of ${access.name}`);
-    const members = list.map((member) => seen(look, member, statuses, reads, fromWhom));
+    const members = list.map((member) => seen(look, member, statuses, fromWhom));
     return {
       cluster: access.name,
       clusterId,
@@ -57,6 +58,8 @@ interface Look {
   readonly clients: Map<string, MemberClient>;
   /** By address. */
   readonly answers: Map<string, MemberStatus | Error>;
+  /** By address: milliseconds of a linearizable read through that voter, or why none went. Without quorum each costs a deadline, so nobody is asked twice. */
+  readonly reads: Map<string, number | ErrorDetails>;
   readonly notes: string[];
 }
 
@@ -119,14 +122,10 @@ async function memberList(look: Look, clusterId: bigint, statuses: readonly Memb
     .toSorted((a, b) => Number(b.role === 'leader') - Number(a.role === 'leader'));
   const failures: Error[] = [];
   // 3.4 answers from its memory whatever is asked; that a majority is there the read tells.
-  for (const { endpoint } of voters) {
-    const client = clientAt(look, endpoint);
-    const [read, list] = await Promise.allSettled([
-      client.linearizableRead(look.signal),
-      client.memberList({ linearizable: true, signal: look.signal }),
-    ]);
-    if (read.status === 'fulfilled' && list.status === 'fulfilled') return { list: list.value.members, listed: 'quorum' };
-    if (list.status === 'rejected') failures.push(asError(list.reason));
+  for (const { endpoint } of voters.filter((voter) => typeof look.reads.get(voter.endpoint) === 'number')) {
+    const list = await clientAt(look, endpoint).memberList({ linearizable: true, signal: look.signal }).catch(asError);
+    if (!(list instanceof Error)) return { list: list.members, listed: 'quorum' };
+    failures.push(list);
   }
   for (const { endpoint } of voters) {
     const list = await clientAt(look, endpoint).memberList({ signal: look.signal }).catch(asError);
@@ -166,29 +165,25 @@ async function askAdvertised(look: Look, list: readonly ListedMember[]): Promise
   return fromWhom;
 }
 
-type Reads = ReadonlyMap<bigint, number | ErrorDetails>;
-
-async function readThrough(look: Look, statuses: readonly MemberStatus[]): Promise<Reads> {
-  const voters = statuses.filter(({ role }) => role !== 'learner');
-  const reads = await Promise.all(
-    voters.map(async ({ memberId, endpoint }) => {
-      const read = await clientAt(look, endpoint).linearizableRead(look.signal).catch(errorDetails);
-      return [memberId, read] as const;
+/** Through every voter among these that was not asked yet. */
+async function readThrough(look: Look, statuses: readonly MemberStatus[]): Promise<void> {
+  const voters = statuses.filter(({ role, endpoint }) => role !== 'learner' && !look.reads.has(endpoint));
+  await Promise.all(
+    voters.map(async ({ endpoint }) => {
+      look.reads.set(endpoint, await clientAt(look, endpoint).linearizableRead(look.signal).catch(errorDetails));
     }),
   );
-  return new Map(reads);
 }
 
 function seen(
   look: Look,
   member: ListedMember,
   statuses: readonly MemberStatus[],
-  reads: Reads,
   fromWhom: ReadonlyMap<string, ListedMember>,
 ): SeenMember {
   const found = statuses.find(({ memberId }) => memberId === member.id);
   const status = found === undefined ? undefined : { ...found, name: member.name };
-  const read = reads.get(member.id);
+  const read = found === undefined ? undefined : look.reads.get(found.endpoint);
   const most = statuses.reduce((index, { raftIndex }) => (raftIndex > index ? raftIndex : index), 0n);
   const behind = status === undefined ? undefined : most - status.raftAppliedIndex;
   return {
