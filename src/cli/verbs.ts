@@ -374,7 +374,7 @@ export const VERBS: readonly Verb[] = [
     name: 'accept-cluster',
     summary: 'accept a new cluster id or a history that moved back',
     description:
-      'After a restore or a rebuilt cluster the daemon opens a new generation, alarms, and prunes nothing across it. This accepts the newest generation as the right one. Of each older one the newest verified backup stays until `release` names it.',
+      'When a cluster was rebuilt, or restored by another tool, the daemon opens a new generation, alarms, and prunes nothing across it. This accepts the newest generation as the right one; what `restore` made is accepted by the record that it wrote into the stores. Of each older one the newest verified backup stays until `release` names it.',
     examples: [['etcd-warden accept-cluster --cluster prod --reason "restored on 22 November"', 'recorded in the stores']],
     options: [['--reason <text>', 'why']],
     needs: 'stores',
