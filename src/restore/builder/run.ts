@@ -78,6 +78,7 @@ async function moveDatabase(from: string, to: string): Promise<void> {
     await rename(from, to);
     await chmod(to, 0o600);
   } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw new WardenError('failed', `the tool ended well and made no ${from}`);
     throw await diskError(error, 'take the database of', from, 0);
   }
 }

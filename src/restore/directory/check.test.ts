@@ -61,6 +61,12 @@ describe('fault 72: a place of a restore', () => {
     symlinkSync(at('nowhere'), at('dangling'));
     await expect(check([target('m1', at('link'))])).rejects.toThrow(`${at('real')} is not empty`);
     await expect(check([target('m1', at('dangling'))])).rejects.toThrow(/is a symbolic link that leads nowhere/);
+    mkdirSync(at('logs'));
+    symlinkSync(at('logs'), at('real/wal'));
+    // Replaced with the directory that it lies in, it would be gone, and etcd would start without a log.
+    await expect(check([target('m1', at('real'), at('real/wal'))], true)).rejects.toThrow(/is a link in the data directory to .*logs/);
+    rmSync(at('real'), { recursive: true });
+    await check([target('m1', at('real'), at('real/deep/wal'))]);
   });
 
   test('that is a file, has no folder around it, or is inside of another is refused', async () => {

@@ -4,7 +4,7 @@
  */
 import { constants, type Stats } from 'node:fs';
 import { access, lstat, readdir, realpath, stat } from 'node:fs/promises';
-import { basename, dirname, join, relative } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { WardenError } from '../../errors.ts';
 import type { BuildTarget } from '../types.ts';
 import { isWithin, readMounts, type Mount } from './mounts.ts';
@@ -55,7 +55,7 @@ export function stagingName(folder: string, writer: string): string {
 export async function findPlace(target: BuildTarget): Promise<Place> {
   const mounts = await readMounts();
   const dataFolder = await resolveFolder(target.dataDir, 'data directory');
-  const walFolder = target.walDir === undefined ? undefined : await resolveFolder(target.walDir, 'WAL directory');
+  const walFolder = target.walDir === undefined ? undefined : await resolveWal(target.walDir, target.dataDir, dataFolder);
   if (walFolder === dataFolder)
     throw refused(`the WAL directory ${walFolder} is the data directory itself`, 'without --wal-dir it is member/wal in there');
   if (walFolder !== undefined && isWithin(dataFolder, walFolder))
@@ -113,6 +113,19 @@ async function occupantsOf(folder: string, inside: boolean, what: string, walFol
     if (name === `${basename(folder)}${RECORD}`) return false;
     return walFolder === undefined || !isWithin(walFolder, join(folder, name));
   });
+}
+
+/** One inside of the data directory comes and goes with it. */
+async function resolveWal(path: string, dataDir: string, dataFolder: string): Promise<string> {
+  if (!isWithin(resolve(path), resolve(dataDir))) return resolveFolder(path, 'WAL directory');
+  const inside = join(dataFolder, relative(resolve(dataDir), resolve(path)));
+  const real = await realpath(inside).catch(() => inside);
+  if (real === inside) return inside;
+  // With the data directory the link would go, and etcd would start without its log on data that is there: as a new cluster.
+  throw refused(
+    `the WAL directory ${path} is a link in the data directory to ${real}, and would be lost with it`,
+    `start etcd with --wal-dir ${real} and restore with the same`,
+  );
 }
 
 /** A link is followed: what it names is what etcd uses. */
