@@ -97,6 +97,9 @@ async function planAddition(
   access: ClusterAccess,
   { signal }: JobContext,
 ): Promise<MemberPlan> {
+  // It stands in ETCD_INITIAL_CLUSTER beside those of the others.
+  if (!/^[^\s,=]+$/.test(name))
+    throw new WardenError('usage', `${JSON.stringify(name)} is no name for a member`, { hint: 'without spaces, commas and =' });
   const urls = parsePeerUrls(peerUrls, name);
   const versions = sight.members.flatMap(({ status }) => status?.version ?? []);
   const voters = votersOf(sight).length;

@@ -15,7 +15,7 @@ export interface JobContext {
 }
 
 export interface ProgressEvent {
-  /** Stable: `choose`, `stream`, `upload`, `check`, `prove`, `publish`, `index`, `list`, `read`, `prune`, `copy`; of restores `build`, `drill`; of maintenance `look`, `compact`, `settle`, `move-leader`, `defrag`, `disarm`. */
+  /** Stable: `choose`, `stream`, `upload`, `check`, `prove`, `publish`, `index`, `list`, `read`, `prune`, `copy`; of restores `build`, `drill`; of maintenance `look`, `compact`, `settle`, `move-leader`, `defrag`, `disarm`; of membership `add`, `join`, `promote`, `remove`, `hash`, `wait`. */
   readonly step: string;
   /** One sentence for people. */
   readonly message?: string;

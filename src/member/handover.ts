@@ -19,7 +19,7 @@ const POLL_MS = 200;
  */
 export async function handOver(sight: MembershipSight, member: SeenMember, options: ChangeOptions): Promise<MembershipSight> {
   if (sight.leader !== member.id || member.endpoint === undefined) return sight;
-  const { access, context } = options;
+  const { access, context, patienceMs = PATIENCE_MS } = options;
   const heir = heirOf(sight, member);
   if (heir === undefined) throw refused(`${labelOf(member)} leads, and no other voter could`);
   context.progress({
@@ -37,14 +37,14 @@ export async function handOver(sight: MembershipSight, member: SeenMember, optio
   } finally {
     client.close();
   }
-  const giveUpMs = performance.now() + PATIENCE_MS;
+  const giveUpMs = performance.now() + patienceMs;
   for (;;) {
     if (context.signal.aborted) throw interruption(context.signal, 'moving the leadership');
     const now = await lookAtMembers({ access, signal: context.signal }).catch(() => undefined);
     if (now?.quorum === true && now.leader !== undefined && now.leader !== member.id) return now;
     if (performance.now() >= giveUpMs) {
       const why = failure === undefined ? '' : `: ${failure.message}`;
-      throw refused(`${labelOf(member)} still leads ${PATIENCE_MS / 1000} s after it was asked to hand over to ${labelOf(heir)}${why}`);
+      throw refused(`${labelOf(member)} still leads ${patienceMs / 1000} s after it was asked to hand over to ${labelOf(heir)}${why}`);
     }
     await sleep(POLL_MS, undefined, { signal: context.signal }).catch(() => undefined);
   }

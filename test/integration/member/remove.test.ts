@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openCoordination } from '../../../src/etcd/coordination.ts';
 import { addMember } from '../../../src/member/change.ts';
+import { handOver } from '../../../src/member/handover.ts';
 import { lookAtMembers } from '../../../src/member/sight.ts';
 import { startCluster, type Cluster } from '../../support/cluster.ts';
 import type { Member } from '../../support/member.ts';
@@ -61,14 +62,35 @@ describe('etcd 3.6: members are removed', () => {
     expect(await names(cluster)).toEqual(['m1', 'm2', 'm3', 'm4', 'm5']);
   });
 
+  test('a leader that cannot hand over is not removed', async () => {
+    const leader = await cluster.leader();
+    const proxy = cluster.proxyOf(leader);
+    proxy.intercept('etcdserverpb.Maintenance/MoveLeader', {
+      instead: { code: 14, message: 'etcdserver: request timed out, leader transfer took too long' },
+    });
+    const access = cluster.access();
+    const context = { signal: new AbortController().signal, progress: () => {} };
+    const sight = await lookAtMembers({ access, signal: context.signal });
+    const leaving = sight.members.find(({ id }) => id === sight.leader)!;
+    await expect(handOver(sight, leaving, { access, context, patienceMs: 500 })).rejects.toMatchObject({
+      code: 'refused',
+      message: expect.stringMatching(/^m\d still leads .*leader transfer took too long/),
+    });
+    proxy.heal();
+    // Of a member that does not lead nothing is asked.
+    const follower = sight.members.find(({ id }) => id !== sight.leader)!;
+    expect(await handOver(sight, follower, { access, context })).toBe(sight);
+  });
+
   test('the leader hands over first, so that clients notice next to nothing', async () => {
     const leader = await cluster.leader();
     const others = cluster.members.filter((one) => one !== leader);
+    const asked = cluster.proxyOf(leader).calls('etcdserverpb.Maintenance/MoveLeader');
     const writer = cluster.writer();
     const result = await member(cluster, 'remove', leader.name, '--yes');
     expect(result).toMatchObject({ code: 0 });
     const { longestGapMs } = await writer.stop();
-    expect(cluster.proxyOf(leader).calls('etcdserverpb.Maintenance/MoveLeader')).toBe(1);
+    expect(cluster.proxyOf(leader).calls('etcdserverpb.Maintenance/MoveLeader')).toBe(asked + 1);
     expect(cluster.proxyOf(leader).calls('etcdserverpb.Cluster/MemberRemove')).toBe(0);
     expect(result.json<{ members: Listed[] }>().members.map(({ name }) => name)).not.toContain(leader.name);
     // An election alone takes a second or more.
