@@ -1,6 +1,7 @@
 /** What a restore has built, as people and programs read it. */
 import { formatBytes } from '../../config/units.ts';
 import { hex } from '../../etcd/ids.ts';
+import type { Manifest, Proof } from '../../format/types.ts';
 import type { PerformedRestore } from '../../jobs/restore/perform.ts';
 import type { PreparedRestore } from '../../jobs/restore/prepare.ts';
 import type { BuiltDatabase } from '../../restore/types.ts';
@@ -23,7 +24,7 @@ export function restoredText(
   ]);
   return [
     ...lines,
-    `from ${prepared.request.source.name}${database.source.store === undefined ? '' : ` on ${database.source.store}`}, ${comparedText(database)}`,
+    `from ${prepared.request.source.name}${database.source.store === undefined ? '' : ` on ${database.source.store}`}, ${comparedText(database, prepared)}`,
     `revision ${database.revision}${raisedText(database)}, ${database.keyCount} keys, ${formatBytes(database.bytes)}, HashKV ${database.hash} at compact revision ${database.compactRevision}`,
     `cluster ${hex(cluster.clusterId)}, token ${cluster.token}, attempt ${record.attempt}, for etcd ${minor}`,
     `built by ${builder.name}: ${builder.reason}`,
@@ -48,8 +49,22 @@ function nextLines(members: readonly string[], plan: RestorePlan, width: number)
   return [wrapText(head, width), '', memberText(plan, ...members)];
 }
 
-function comparedText({ source }: BuiltDatabase): string {
-  return source.compared ? 'every byte compared with its SHA-256' : `which has no SHA-256 to compare with (it is ${source.databaseSha256})`;
+/** Pages and records are looked at whoever builds; the hash of members where one is recorded for just this file. */
+function comparedText({ source }: BuiltDatabase, { request }: PreparedRestore): string {
+  if (!source.compared) return `which has no SHA-256 to compare with (it is ${source.databaseSha256})`;
+  const { proof, backup } = request.source;
+  const proved = proof !== undefined && backup !== undefined && isOfThisFile(proof, backup.manifest);
+  return `every byte compared with its SHA-256${proved ? `, its HashKV with that of ${proof.members.join(', ')}` : ''}`;
+}
+
+/** Members may have compacted past the revision before they were asked, or answered for another one. */
+function isOfThisFile(proof: Proof, manifest: Manifest): boolean {
+  const [asked, own, revision] = [proof.compactRevision, manifest.compactRevision, manifest.revision].map(BigInt) as [
+    bigint,
+    bigint,
+    bigint,
+  ];
+  return proof.revision === manifest.revision && asked <= revision && (asked >= own || own === 0n);
 }
 
 function raisedText({ raisedFrom }: BuiltDatabase): string {

@@ -75,7 +75,7 @@ describe('restore --plan', () => {
     const { code, text } = await call('20261120T09', ...words.slice(1));
     expect(code).toBe(0);
     expect(text).toMatch(/^refused as things are now: .* is suspect: CORRUPT was armed/);
-    expect(text).toContain(`refused as things are now: the data directory ${folder} is not empty`);
+    expect(text).toContain(`refused as things are now: ${folder} is no data directory of etcd`);
     expect(text).toContain('is taken because it was named: it is suspect');
     const free = await call(
       '20261120T09',

@@ -103,7 +103,7 @@ export async function prepareRestore(order: RestoreOrder, inputs: RestoreInputs,
   const opened = await openSource(order, inputs, context);
   const { source, chosen, seen } = opened;
   try {
-    if (seen !== undefined) requireKnownSchema(seen.head, 'a data directory');
+    requireKnownSchema(seen?.head ?? source.backup?.manifest ?? {}, 'a data directory');
     const minor = chooseMinor({ asked: order.etcdVersion, backup: source.backup?.manifest.etcdVersion, head: seen?.head, installed });
     const content: Content = { ...order.content, revision: opened.revision };
     const { initialCluster } = members;
@@ -119,7 +119,9 @@ export async function prepareRestore(order: RestoreOrder, inputs: RestoreInputs,
       everyTarget(order, members, dataDir, signal),
     ]);
     const plainFile = builder.name === 'etcdutl';
-    const space = { neededBytes: source.databaseBytes, replace: order.replace, owner, plainFile, signal };
+    // A plan says `--replace` where it is needed.
+    const replace = order.replace || order.members.planOnly;
+    const space = { neededBytes: source.databaseBytes, replace, owner, plainFile, signal };
     const room = await attempt(() => checkTargets(targets, space), undefined);
     const distrust = order.acceptSuspect ? undefined : whyDistrusted(source, seen);
     const foreign = order.members.planOnly || order.dataDir !== undefined ? undefined : whyNotHere(platform.platform);
