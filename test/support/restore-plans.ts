@@ -44,10 +44,11 @@ export function plannedInput(
   const initialCluster = parseInitialCluster(members);
   const content = changes.content ?? WHOLE;
   const attempt = changes.attempt ?? 1;
-  const token = deriveToken({ identity: PLANNED_ID, initialCluster, attempt, content });
+  const source = changes.source ?? plannedSource();
+  const token = deriveToken({ identity: source.name, initialCluster, attempt, content });
   return {
     time: '2026-11-23T01:00:00.000Z',
-    source: plannedSource(),
+    source,
     cluster: newCluster(initialCluster, token),
     tokenGiven: false,
     attempt,
