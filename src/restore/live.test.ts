@@ -1,7 +1,12 @@
 import { once } from 'node:events';
 import { createServer as createHttp } from 'node:http';
+import { createServer as createHttps } from 'node:https';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createServer as createTcp, type AddressInfo, type Server } from 'node:net';
 import { afterAll, describe, expect, test } from 'vitest';
+import { createAuthority } from '../../test/support/certificates.ts';
 import { newCluster, parseInitialCluster } from './identity.ts';
 import { askPeers, isOfThisMachine, type EndpointSight, type PeerSight } from './live-ask.ts';
 import { judgeLiving, lookForLiving, refuseLiveCluster } from './live.ts';
@@ -123,6 +128,30 @@ describe('asking', () => {
     expect(await ask(`http://${hanging}`)).toMatchObject({ clusterId: undefined });
     const silent = await listening(createTcp((socket) => socket.on('error', () => undefined).resume()));
     expect(await ask(`http://${silent}`, 100)).toMatchObject({ why: 'no answer within 100 ms' });
+  });
+
+  test('a peer port that wants a certificate: ours is shown where it is still there, theirs is not judged', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'live-'));
+    try {
+      const authority = createAuthority();
+      const { certificate: cert, key } = authority.issue({ commonName: 'm1', names: ['elsewhere.example'] });
+      const server = createHttps({ cert, key, ca: authority.certificate, requestCert: true, rejectUnauthorized: true }, (_, response) => {
+        response.setHeader('X-Etcd-Cluster-ID', 'abc').end('[]');
+      });
+      const url = `https://${await listening(server)}`;
+      const [certFile, keyFile] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
+      const members = [{ name: 'm1', peerUrls: [url], id: 1n }];
+      // The files are gone with the cluster, or are not there yet.
+      for (const tls of [undefined, { certFile, keyFile }]) {
+        const [sight] = await askPeers(members, tls, { signal, patienceMs: 10_000 });
+        expect(sight).toMatchObject({ url, clusterId: undefined, why: expect.stringMatching(/./) });
+      }
+      writeFileSync(certFile, cert);
+      writeFileSync(keyFile, key);
+      expect(await askPeers(members, { certFile, keyFile }, { signal, patienceMs: 10_000 })).toMatchObject([{ clusterId: 0xabcn }]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   test('nobody there is no answer, at once', async () => {
