@@ -13,7 +13,7 @@ import { toolName } from '../version.ts';
 import { chooseBuilder, type ChosenBuilder } from './builder/choose.ts';
 import { buildByTool, cannotBuild } from './builder/run.ts';
 import { buildDatabase } from './database/build.ts';
-import { checkPlaces } from './directory/check.ts';
+import { checkPlaces, checkUnchanged } from './directory/check.ts';
 import { findLeftovers, removeLeftovers } from './directory/leftovers.ts';
 import { findPlace, type Place } from './directory/place.ts';
 import { dress, publish, type Published } from './directory/publish.ts';
@@ -28,7 +28,7 @@ export async function buildMembers(request: BuildRequest, context: RestoreContex
   const { targets, source, replace, owner } = request;
   requireMembers(request);
   const chosen = await chooseBuilder({ ...request, ...foreseen(request) }, context.signal);
-  const places = await clearPlaces(request);
+  const places = await clearPlaces(request, context);
   await checkPlaces(places, {
     neededBytes: source.databaseBytes,
     replace,
@@ -50,6 +50,7 @@ export async function buildMembers(request: BuildRequest, context: RestoreContex
     const record = recordOf(request, database, context.now());
     crashPoint('restore-built');
     context.signal.throwIfAborted();
+    await checkUnchanged(places, context.signal);
     const published = await publishAll(stagings, encodeRestoreRecord(record), context);
     crashPoint('restore-published');
     return {
@@ -86,12 +87,14 @@ function foreseen({ source, content }: BuildRequest): { readonly bump: boolean; 
 }
 
 /** Without what a killed restore left there. */
-async function clearPlaces({ targets }: BuildRequest): Promise<readonly Place[]> {
+async function clearPlaces({ targets }: BuildRequest, { logger }: RestoreContext): Promise<readonly Place[]> {
   const places: Place[] = [];
   for (const target of targets) {
     const place = await findPlace(target);
     const leftovers = await findLeftovers(place);
     await removeLeftovers(place, leftovers);
+    const removed = [...leftovers.staging, ...(leftovers.data === undefined ? [] : [leftovers.data])];
+    if (removed.length > 0) logger.info({ paths: removed }, 'removed what a restore left that was killed');
     places.push(leftovers.blocked ? await findPlace(target) : place);
   }
   return places;

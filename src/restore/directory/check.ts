@@ -6,7 +6,7 @@ import { whoUses } from './in-use.ts';
 import { findLeftovers } from './leftovers.ts';
 import { isWithin } from './mounts.ts';
 import { checkOwner, ownerOf, type Owner } from './owner.ts';
-import { BLOCKER, canWrite, findPlace, refused, type Place, type Spot } from './place.ts';
+import { BLOCKER, canWrite, findPlace, occupiedMeanwhile, refused, type Place, type Spot } from './place.ts';
 import { checkSpace, type Demand } from './space.ts';
 import { WAL_FILE_BYTES } from './wal.ts';
 
@@ -40,19 +40,50 @@ export async function checkPlaces(places: readonly Place[], options: CheckOption
   await checkSpace(places.flatMap((place, index) => demandsOf(place, options, index === 0)));
 }
 
-async function checkPlace(place: Place, { replace, owner, signal }: CheckOptions): Promise<void> {
-  const { data, wal, target } = place;
+/**
+ * A last look before anything is moved: building takes minutes, and in these somebody may have started etcd, whose directory must not be moved away under it.
+ * @throws WardenError `refused`
+ */
+export async function checkUnchanged(places: readonly Place[], signal: AbortSignal): Promise<void> {
+  for (const place of places) {
+    const now = await findPlace(place.target);
+    for (const [before, after] of [
+      [place.data, now.data],
+      [place.wal, now.wal],
+    ] as const)
+      if (before !== undefined && (after === undefined || look(before) !== look(after))) throw occupiedMeanwhile(before.folder);
+    await refuseUsed(
+      place,
+      spotsOf(place).filter(({ occupants }) => occupants.length > 0),
+      signal,
+    );
+  }
+}
+
+function look({ way, present, occupants }: Spot): string {
+  return JSON.stringify([way, present?.dev, present?.ino, occupants.toSorted()]);
+}
+
+function spotsOf({ data, wal }: Place): readonly Spot[] {
+  return wal === undefined ? [data] : [data, wal];
+}
+
+async function refuseUsed({ target }: Place, spots: readonly Spot[], signal: AbortSignal | undefined): Promise<void> {
+  if (spots.length === 0) return;
+  const folders = spots.map(({ folder }) => folder);
   const patience = AbortSignal.timeout(LOOK_WITHIN_MS);
+  const user = await whoUses(folders, signal === undefined ? patience : AbortSignal.any([signal, patience]));
+  if (user !== undefined) throw refused(`${folders.join(' and ')} is in use: ${user}`, `stop the etcd of ${target.member} first`);
+}
+
+async function checkPlace(place: Place, { replace, owner, signal }: CheckOptions): Promise<void> {
+  const { data } = place;
   const leftovers = await findLeftovers(place);
-  const spots = wal === undefined ? [data] : [data, wal];
+  const spots = spotsOf(place);
   // An unfinished pair of a restore that was killed is removed before the next one is built, as far as it is in the way.
   const inTheWay = spots.filter((spot) => spot.occupants.length > 0 && !isLeftover(spot, place, leftovers));
   if (replace) for (const spot of inTheWay) refuseForeign(spot, spot === data);
-  if (inTheWay.length > 0) {
-    const folders = inTheWay.map(({ folder }) => folder);
-    const user = await whoUses(folders, signal === undefined ? patience : AbortSignal.any([signal, patience]));
-    if (user !== undefined) throw refused(`${folders.join(' and ')} is in use: ${user}`, `stop the etcd of ${target.member} first`);
-  }
+  await refuseUsed(place, inTheWay, signal);
   if (!replace) for (const spot of inTheWay) refuseOccupied(spot, spot === data);
   for (const spot of spots) {
     if (!(await canWrite(spot.around)))

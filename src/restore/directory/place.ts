@@ -160,3 +160,10 @@ export async function canWrite(folder: string): Promise<boolean> {
 export function refused(sentence: string, hint: string): WardenError {
   return new WardenError('refused', sentence, { hint });
 }
+
+export function occupiedMeanwhile(path: string): WardenError {
+  return refused(
+    `${path} came to hold something while the restore was being built`,
+    'etcd was started meanwhile, or another restore ran: stop it and restore again',
+  );
+}

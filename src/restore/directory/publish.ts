@@ -17,7 +17,7 @@ import { temporaryName } from '../../store/temporary.ts';
 import { writeNew } from './durable.ts';
 import type { Blocker } from './leftovers.ts';
 import { giveTo, labelLike, ownerOf, type Owner } from './owner.ts';
-import { BLOCKER, KEPT, RECORD, stagingName, type Place, type Spot } from './place.ts';
+import { BLOCKER, KEPT, occupiedMeanwhile, RECORD, stagingName, type Place, type Spot } from './place.ts';
 import type { Staging } from './staging.ts';
 import { WAL_FILE_NAME } from './wal.ts';
 
@@ -168,7 +168,7 @@ class Steps {
 
   /** @param over an empty directory that the rename takes the place of */
   async put(from: string, to: string, over: Spot | undefined): Promise<void> {
-    if (over === undefined && (await lstat(to).catch(() => undefined)) !== undefined) throw occupied(to);
+    if (over === undefined && (await lstat(to).catch(() => undefined)) !== undefined) throw occupiedMeanwhile(to);
     await move(from, to);
     this.onUndo(async () => {
       await move(to, from);
@@ -212,13 +212,7 @@ async function move(from: string, to: string): Promise<void> {
     if (dirname(from) !== dirname(to)) await syncFolder(dirname(from));
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOTEMPTY' || code === 'EEXIST') throw occupied(to);
+    if (code === 'ENOTEMPTY' || code === 'EEXIST') throw occupiedMeanwhile(to);
     throw await diskError(error, `rename ${basename(from)} to`, to, 0);
   }
-}
-
-function occupied(path: string): WardenError {
-  return new WardenError('refused', `${path} came to hold something while the restore was being built`, {
-    hint: 'etcd was started meanwhile, or another restore ran: stop it and restore again',
-  });
 }

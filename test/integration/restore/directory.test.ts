@@ -1,5 +1,16 @@
-import { spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { decodeRestoreRecord } from '../../../src/format/restore-record.ts';
@@ -188,9 +199,11 @@ describe('members that are built', () => {
     fillOld(at('m1'));
     mkdirSync(at('logs'));
     writeFileSync(at('logs', WAL), 'old log');
+    let calls = 0;
     const taken = (): Date => {
       // Between the last look and the first rename, as an etcd that somebody starts.
-      fillOld(at('m2'));
+      calls += 1;
+      if (calls === 2) fillOld(at('m2'));
       return new Date();
     };
     await expect(buildMembers(request, { ...restoreContext(), now: taken })).rejects.toMatchObject({
@@ -201,6 +214,32 @@ describe('members that are built', () => {
     expect(readFileSync(at('m1/member/wal', WAL), 'utf8')).toBe('old');
     expect(readdirSync(at('logs'))).toEqual([WAL]);
     expect(readFileSync(at('logs', WAL), 'utf8')).toBe('old log');
+  });
+
+  test('do not move an etcd away that was started while they were built', async () => {
+    fillOld(at('m1'));
+    const request = requestOf(order({ replace: true, targets: [{ member: 'm1', dataDir: at('m1') }] }));
+    let user: ChildProcess | undefined;
+    const source = snapshotSource(readFileSync(snapshot), {
+      onBlock: () => {
+        if (user !== undefined) return;
+        const file = openSync(at('m1/member/wal', WAL), 'r');
+        user = spawn('sleep', ['1000'], { stdio: [file, 'ignore', 'ignore'] });
+        closeSync(file);
+      },
+    });
+    try {
+      await expect(buildMembers({ ...request, source }, restoreContext())).rejects.toThrow(
+        /m1 is in use: process \d+ \(sleep\) has .*\.wal open$/,
+      );
+    } finally {
+      user?.kill('SIGKILL');
+    }
+    fillOld(at('m2'));
+    const changed = snapshotSource(readFileSync(snapshot), { onBlock: () => writeFileSync(at('m2/new'), '') });
+    const targets = [{ member: 'm2', dataDir: at('m2'), walDir: undefined }];
+    await expect(buildMembers({ ...request, source: changed, targets }, restoreContext())).rejects.toThrow(/came to hold something/);
+    expect(readdirSync(folder).sort()).toEqual(['m1', 'm2']);
   });
 
   test('are gone without a trace when the source fails midway, or the restore is stopped', async () => {
