@@ -54,7 +54,9 @@ describe('docs/formats.md', () => {
     const written = JSON.parse(encodeRestoreRecord(fullRestore).toString()) as Record<string, unknown>;
     expect(tableUnder('Restore record').map(({ path }) => path)).toEqual(pathsOf(written).map((path) => path.slice(1)));
     expect(tableUnder('Restore record').flatMap(({ path, present }) => (present === 'optional' ? [path] : []))).toEqual([
-      ...['source.backup', 'source.cluster', 'source.lineage'],
+      'source.backup',
+      'source.cluster',
+      'source.lineage',
       ...tableOf(RESTORE_RECORD_FIELDS).flatMap(({ path, present }) => (present === 'optional' ? [path] : [])),
     ]);
     expect(RESTORE_RECORD_MAX_BYTES).toBe(MANIFEST_MAX_BYTES);

@@ -65,12 +65,21 @@ async function knownRecords(invocation: Invocation): Promise<RestoreRecord[]> {
     });
   } catch (error) {
     // The one beside the data directory is as good; without it, why the stores did not tell is what matters.
-    if (records.length === 0) throw error;
+    if (records.length === 0) throw orNamed(error);
     context.logger.warn({ err: asError(error) }, 'the stores were not asked for the record of the restore');
   }
   if (records.length > 0) return records;
   throw new WardenError('nothing-found', 'there is no record of a restore in the stores, nor beside the data directory', {
     hint: 'each restore writes NAME.restore.json beside the data directory NAME: name one with --record',
+  });
+}
+
+/** Where there are no stores, or nothing in them, there may still be the file. */
+function orNamed(error: unknown): unknown {
+  if (!(error instanceof WardenError) || (error.code !== 'usage' && error.code !== 'nothing-found')) return error;
+  return new WardenError(error.code, error.message, {
+    hint: `name the record of the restore with --record (NAME.restore.json, beside a data directory)${error.hint === undefined ? '' : `; or ${error.hint}`}`,
+    cause: error,
   });
 }
 

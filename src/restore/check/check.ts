@@ -32,8 +32,8 @@ const POLL_MS = 500;
 
 /** Bytes per second that a member hashes when its data is in memory (measured on 3.6.16: 1 GB in 0.47 s). */
 const HASH_RATE = 2e9;
-/** From a plain disk it is thirty times slower, and nobody has read the data of a cluster that was just restored. */
-const COLD_FACTOR = 30;
+/** From a plain disk it is thirty times slower. Twice that, since giving up does not end the scan: the member would be frozen all the same, and nothing known. */
+const COLD_FACTOR = 60;
 const SHORTEST_HASH_MS = 10_000;
 const STILL_EVERY_MS = 10_000;
 

@@ -107,6 +107,15 @@ describe('a restored cluster under the name of the old one', () => {
     const left = (await list()).backups.map((backup) => backup.id);
     expect(left).toContain(first);
     expect(left).not.toContain(id);
+    // Clients go on, and compact: from now on less can be proved, and a script learns it from the exit code.
+    await cluster.etcdctl(['put', 'key', 'value']);
+    await cluster.etcdctl(['compact', String((await cluster.members[0]!.status()).revision)]);
+    const late = await check();
+    expect(late.code, late.stdout).toBe(3);
+    expect(late.json<Checked>()).toMatchObject({
+      outcome: 'agreed',
+      members: [{ asRecorded: null }, { asRecorded: null }, { asRecorded: null }],
+    });
   });
 
   test('a cluster that no restore announced is still refused', async () => {

@@ -48,8 +48,14 @@ const TOKEN = 'after-the-outage';
 
 async function etcdutl({ path, minor }: Snapshot, sites: readonly Site[], site: Site): Promise<void> {
   await run(program('etcdutl', minor), [
-    ...['snapshot', 'restore', path, '--data-dir', site.dataDir, '--name', site.name],
-    ...['--initial-cluster', initialClusterOf(sites), '--initial-cluster-token', TOKEN, '--initial-advertise-peer-urls', site.peer],
+    'snapshot',
+    'restore',
+    path,
+    `--data-dir=${site.dataDir}`,
+    `--name=${site.name}`,
+    `--initial-cluster=${initialClusterOf(sites)}`,
+    `--initial-cluster-token=${TOKEN}`,
+    `--initial-advertise-peer-urls=${site.peer}`,
   ]);
 }
 

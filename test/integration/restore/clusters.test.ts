@@ -41,8 +41,10 @@ async function history(minor: EtcdMinor, name: string): Promise<Source> {
   const [, lease] = /lease ([0-9a-f]+) granted/.exec(await ctl(['lease', 'grant', '3600'])) ?? [];
   await ctl(['put', 'leased', 'for an hour', `--lease=${lease}`]);
   await ctl(['del', 'leased']);
+  const deletion = (await cluster.members[0]!.status()).revision;
   await ctl(['put', 'leased', 'again', `--lease=${lease}`]);
-  await ctl(['compact', '4']);
+  // Just at a deletion, where releases differ in what they keep (etcd #18274).
+  await ctl(['compact', String(deletion)]);
   await cluster.fill({ keys: 60, valueBytes: 300, seed: 2 });
   return await snapshotOf(cluster, name);
 }
