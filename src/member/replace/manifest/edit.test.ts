@@ -38,7 +38,8 @@ describe('initial-cluster-state of a static pod', () => {
   test('is changed in a list on one line, and in the environment', () => {
     const pod = 'kind: Pod\nspec: {containers: [{name: etcd, command: [etcd, --initial-cluster-state=new, --initial-cluster=a=b]}]}\n';
     expect(existingInManifest('etcd.yaml', pod).text).toBe(pod.replace('=new', '=existing'));
-    const env = 'kind: Pod\nspec:\n  containers:\n  - name: etcd\n    command: [etcd]\n    env:\n    - name: ETCD_INITIAL_CLUSTER_STATE\n      value: "new" # first\n';
+    const env =
+      'kind: Pod\nspec:\n  containers:\n  - name: etcd\n    command: [etcd]\n    env:\n    - name: ETCD_INITIAL_CLUSTER_STATE\n      value: "new" # first\n';
     expect(existingInManifest('etcd.yaml', env).text).toBe(env.replace('"new"', '"existing"'));
   });
 
@@ -57,14 +58,22 @@ describe('initial-cluster-state of a static pod', () => {
   });
 
   test.each([
-    ['a shell around etcd', POD.replace('- etcd\n', '- sh\n    - -c\n    - exec etcd --initial-cluster-state=new\n'), /0 of its containers run etcd/],
+    [
+      'a shell around etcd',
+      POD.replace('- etcd\n', '- sh\n    - -c\n    - exec etcd --initial-cluster-state=new\n'),
+      /0 of its containers run etcd/,
+    ],
     ['two containers of etcd', POD.replace('  hostNetwork', '  - name: etcd\n  hostNetwork'), /2 of its containers run etcd/],
     ['the flag twice', joined('--initial-cluster-state=new\n    - --initial-cluster-state=new'), /more than once/],
     ['another value', joined('--initial-cluster-state=newish'), /neither new nor existing/],
     ['an escape', joined('"--initial-cluster-state=\\x6eew"'), /not understood/],
     ['a flag without a value', POD.replace('- --quota-backend-bytes=4294967296', '- --initial-cluster-state'), /has no value/],
     ['an argument that is no text', joined('{a: b}'), /not plain text/],
-    ['no flag, and arguments on one line', 'kind: Pod\nspec: {containers: [{name: etcd, command: [etcd, --initial-cluster=a=b]}]}\n', /not a list of lines/],
+    [
+      'no flag, and arguments on one line',
+      'kind: Pod\nspec: {containers: [{name: etcd, command: [etcd, --initial-cluster=a=b]}]}\n',
+      /not a list of lines/,
+    ],
     ['neither flag', 'kind: Pod\nspec:\n  containers:\n  - name: etcd\n', /neither --initial-cluster-state nor/],
     ['two documents', `${POD}---\nkind: Pod\n`, /not one YAML document/],
     ['something else', 'kind: Deployment\n', /no manifest of a Pod/],
@@ -85,7 +94,8 @@ describe('initial-cluster-state of a static pod', () => {
 });
 
 describe('initial-cluster-state of an environment file', () => {
-  const FILE = '# ETCD_INITIAL_CLUSTER_STATE=new\nETCD_NAME=m3\nETCD_INITIAL_CLUSTER="m1=a,m3=c"\n  ETCD_INITIAL_CLUSTER_STATE = "new"  \n\n; end\n';
+  const FILE =
+    '# ETCD_INITIAL_CLUSTER_STATE=new\nETCD_NAME=m3\nETCD_INITIAL_CLUSTER="m1=a,m3=c"\n  ETCD_INITIAL_CLUSTER_STATE = "new"  \n\n; end\n';
 
   test('changes its one line, and nothing else', () => {
     const { text, line } = existingInEnvironment('etcd.env', FILE);
@@ -101,7 +111,9 @@ describe('initial-cluster-state of an environment file', () => {
     expect(existingInEnvironment('etcd.env', without).text).toBe(
       without.replace('m3=c"\n', 'm3=c"\nETCD_INITIAL_CLUSTER_STATE="existing"\n'),
     );
-    expect(existingInEnvironment('etcd.env', 'ETCD_INITIAL_CLUSTER=a').text).toBe('ETCD_INITIAL_CLUSTER=a\nETCD_INITIAL_CLUSTER_STATE=existing');
+    expect(existingInEnvironment('etcd.env', 'ETCD_INITIAL_CLUSTER=a').text).toBe(
+      'ETCD_INITIAL_CLUSTER=a\nETCD_INITIAL_CLUSTER_STATE=existing',
+    );
   });
 
   test.each([
