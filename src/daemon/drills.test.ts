@@ -5,7 +5,8 @@ import type { DrillSurvey, SurveyedDrill, SurveyResult } from '../jobs/types.ts'
 import { createMetrics } from '../telemetry/metrics.ts';
 import { createBoard } from './board.ts';
 import type { DrillMemory, DrillMemoryFile } from './drill-memory.ts';
-import { Drills, failedDrill, overdueMs } from './drills.ts';
+import { failedDrill } from '../jobs/drill-survey.ts';
+import { Drills, overdueMs } from './drills.ts';
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;

@@ -4,6 +4,7 @@
  */
 import type { ClusterConfig } from '../config/types.ts';
 import { asError } from '../errors.ts';
+import { failedDrill } from '../jobs/drill-survey.ts';
 import type { DrillSurvey, SurveyedDrill, SurveyResult } from '../jobs/types.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -213,9 +214,4 @@ export function overdueMs({ firstMs, sound }: DrillSurvey, maxAgeMs: number, now
   const sinceMs = sound?.atMs ?? firstMs;
   if (sinceMs === undefined || nowMs - sinceMs <= maxAgeMs) return undefined;
   return nowMs - sinceMs;
-}
-
-/** The drill that failed, until one succeeds: one that was not done since says nothing. */
-export function failedDrill({ failed, sound }: DrillSurvey): SurveyedDrill | undefined {
-  return failed !== undefined && failed.atMs > (sound?.atMs ?? -Infinity) ? failed : undefined;
 }

@@ -4,7 +4,8 @@
  */
 import type { ReadyReport, Reason } from '../http/types.ts';
 import { formatDuration } from '../config/units.ts';
-import { failedDrill, overdueMs, type DrillStatus } from './drills.ts';
+import { failedDrill } from '../jobs/drill-survey.ts';
+import { overdueMs, type DrillStatus } from './drills.ts';
 import type { GuardedStatus } from './guarded.ts';
 import type { MaintenanceStatus } from './maintenance.ts';
 import type { ProtectionStatus } from './protection.ts';

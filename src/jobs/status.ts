@@ -9,7 +9,8 @@ import { hex } from '../etcd/ids.ts';
 import { MemberClient } from '../etcd/member.ts';
 import type { ClusterAccess, ClusterView, MemberView } from '../etcd/types.ts';
 import { proofHistory } from './proof/history.ts';
-import type { JobContext } from './types.ts';
+import { drillsOn, failedDrill } from './drill-survey.ts';
+import type { JobContext, SurveyedDrill } from './types.ts';
 
 export interface MemberReport {
   readonly endpoint: string;
@@ -140,7 +141,22 @@ export interface Protection {
   readonly proved: { readonly id: string; readonly time: string; readonly members: readonly string[] } | undefined;
   /** While members have different data. */
   readonly disagreement: { readonly members: readonly string[]; readonly reason: string } | undefined;
+  /** Of each store with backups: how a restore from it was rehearsed last. */
+  readonly drills: readonly DrillReport[];
 }
+
+/** Only of backups that are still there: what was known of others went with them. */
+export interface DrillReport {
+  readonly store: string;
+  /** The newest, whatever came of it. */
+  readonly last: ReportedDrill | undefined;
+  /** The newest that succeeded. */
+  readonly success: ReportedDrill | undefined;
+  /** Set while a restore from this store would not hold what the backup promises. */
+  readonly failure: ReportedDrill | undefined;
+}
+
+export type ReportedDrill = Omit<SurveyedDrill, 'atMs'> & { readonly time: string };
 
 /** What the stores protect, from the catalogue. */
 export function protectionOf(catalog: Catalog): Protection {
@@ -168,5 +184,19 @@ export function protectionOf(catalog: Catalog): Protection {
         ? undefined
         : { id: proved.id, time: new Date(proved.timeMs).toISOString(), members: proved.proof.members },
     disagreement: disagreement === undefined ? undefined : { members: disagreement.members, reason: disagreement.reason },
+    drills: [...new Set(catalog.backups.flatMap(({ copies }) => copies.map(({ store }) => store)))].map((store) =>
+      drillReport(catalog, store),
+    ),
   };
+}
+
+function drillReport(catalog: Catalog, store: string): DrillReport {
+  const known = drillsOn(catalog, store);
+  return { store, last: reported(known.last), success: reported(known.sound), failure: reported(failedDrill(known)) };
+}
+
+function reported(drill: SurveyedDrill | undefined): ReportedDrill | undefined {
+  if (drill === undefined) return undefined;
+  const { atMs, ...rest } = drill;
+  return { time: new Date(atMs).toISOString(), ...rest };
 }

@@ -5,12 +5,12 @@ import { isImported, type Backup, type Catalog } from '../catalog/types.ts';
 import { runGaps } from '../config/cron.ts';
 import type { ClusterConfig, RetentionConfig } from '../config/types.ts';
 import { WardenError } from '../errors.ts';
-import type { Check } from '../format/types.ts';
 import type { Store } from '../store/types.ts';
 import { catalogCache } from './catalog.ts';
 import { owedTo } from './copy.ts';
 import { proofHistory, provable } from './proof/history.ts';
-import type { DrillSurvey, JobContext, SurveyedBackup, SurveyedDrill, SurveyResult } from './types.ts';
+import { drillsOn } from './drill-survey.ts';
+import type { JobContext, SurveyedBackup, SurveyResult } from './types.ts';
 import { surveyVerification, type VerificationPolicy } from './verification-plan.ts';
 
 /** Manifests are immutable, so what was read once is kept in the state folder: a survey then lists, and reads only what is new. */
@@ -74,25 +74,6 @@ export function surveyOf(
     },
     unaccepted: last === undefined || last.accepted ? undefined : { lineage: last.lineage, clusterId: last.clusterId },
   };
-}
-
-/** Drills of a backup go with it: the daemon keeps in mind what it has seen. */
-function drillsOn({ backups }: Catalog, store: string): DrillSurvey {
-  const held = backups.filter((backup) => !isImported(backup) && backup.copies.some((copy) => copy.store === store));
-  const drills = backups
-    .flatMap((backup) => backup.drills.filter((check) => check.store === store).map(surveyedDrill))
-    .sort((a, b) => b.atMs - a.atMs);
-  return {
-    store,
-    firstMs: held[0]?.timeMs,
-    last: drills[0],
-    sound: drills.find(({ outcome }) => outcome === 'ok'),
-    failed: drills.find(({ outcome }) => outcome === 'failed'),
-  };
-}
-
-function surveyedDrill({ id, time, outcome = 'inconclusive', reason, drill }: Check): SurveyedDrill {
-  return { atMs: Date.parse(time), id, outcome, reason, ...drill };
 }
 
 function disagreementOf(catalog: Catalog, lineage: string | undefined): SurveyResult['proof']['disagreement'] {

@@ -28,6 +28,8 @@ const TAIL = `
 | the newest backup is suspect | \`etcd_warden_backup_suspect == 1\` |
 | the newest backup on a store is not sound | \`etcd_warden_verify_failed == 1\` |
 | nothing was proved again for two days | \`time() - etcd_warden_verify_last_success_timestamp_seconds{level="proved"} > 172800\` |
+| a restore would not hold what the backup promises | \`etcd_warden_drill_failed == 1\` |
+| no restore was rehearsed for \`drill.maxAge\` | \`etcd_warden_drill_overdue == 1\` for an hour |
 | a store cannot be listed | \`etcd_warden_store_reachable == 0\` for an hour |
 | a reload was refused | \`etcd_warden_config_reload_failed == 1\` |
 | the scheduler stands still | \`time() - etcd_warden_scheduler_last_tick_timestamp_seconds > 300\` |

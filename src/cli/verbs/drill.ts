@@ -1,4 +1,4 @@
-import { formatDuration } from '../../config/units.ts';
+import { formatDurationShort } from '../../config/units.ts';
 import { WardenError } from '../../errors.ts';
 import { drillStores } from '../../jobs/drill.ts';
 import type { DrillLine } from '../../jobs/types.ts';
@@ -47,13 +47,9 @@ const COLUMNS: readonly Column<DrillLine>[] = [
   { title: 'STORE', value: ({ store }) => store },
   { title: 'ID', value: ({ id }) => id ?? '' },
   { title: 'RESULT', value: ({ outcome }) => (outcome === 'inconclusive' ? 'not done' : outcome) },
-  { title: 'RECOVERY', align: 'right', value: ({ recoveryMs }) => (recoveryMs === undefined ? '' : duration(recoveryMs)) },
+  { title: 'RECOVERY', align: 'right', value: ({ recoveryMs }) => (recoveryMs === undefined ? '' : formatDurationShort(recoveryMs)) },
   { title: 'ETCD', value: ({ outcome, level, etcd }) => etcd ?? (outcome === 'ok' ? (level ?? '') : '') },
   { title: 'KEYS', align: 'right', spare: 1, value: ({ keyCount }) => (keyCount === undefined ? '' : String(keyCount)) },
   { title: 'COMPARED', align: 'right', spare: 2, value: ({ sampled }) => (sampled === undefined ? '' : String(sampled)) },
   { title: 'WHY', wrap: true, value: ({ reason }) => reason ?? '' },
 ];
-
-function duration(ms: number): string {
-  return ms < 10_000 ? `${(ms / 1000).toFixed(1)}s` : formatDuration(Math.round(ms / 1000) * 1000);
-}

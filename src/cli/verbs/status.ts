@@ -4,7 +4,14 @@ import type { ClusterConfig } from '../../config/types.ts';
 import { asError, WardenError } from '../../errors.ts';
 import { loadCatalog } from '../../jobs/catalog.ts';
 import { outlookOf, reportMaintenance } from '../../jobs/status-maintenance.ts';
-import { protectionOf, reportCluster, type ClusterReport, type Protection } from '../../jobs/status.ts';
+import {
+  protectionOf,
+  reportCluster,
+  type ClusterReport,
+  type DrillReport,
+  type Protection,
+  type ReportedDrill,
+} from '../../jobs/status.ts';
 import { clusterOf, withStores } from '../../jobs/stores.ts';
 import { catalogRemarks } from '../output/backups.ts';
 import { clusterText, maintenanceJson, maintenanceText, memberJson } from '../output/cluster-status.ts';
@@ -76,8 +83,13 @@ function isHealthy(report: ClusterReport | Error): boolean {
 
 function isProtected(catalog: Catalog | Error, maxAgeMs: number, now: Date): boolean {
   if (catalog instanceof Error) return false;
-  const { latest, disagreement } = protectionOf(catalog);
-  return disagreement === undefined && latest !== undefined && now.getTime() - Date.parse(latest.time) <= maxAgeMs;
+  const { latest, disagreement, drills } = protectionOf(catalog);
+  return (
+    disagreement === undefined &&
+    drills.every(({ failure }) => failure === undefined) &&
+    latest !== undefined &&
+    now.getTime() - Date.parse(latest.time) <= maxAgeMs
+  );
 }
 
 function protectionText(catalog: Catalog | Error, maxAgeMs: number, now: Date): string[] {
@@ -95,10 +107,22 @@ function protectionText(catalog: Catalog | Error, maxAgeMs: number, now: Date): 
     protection.proved === undefined
       ? 'no backup was compared with the cluster'
       : `newest proved backup: ${protection.proved.id}, ${formatDurationShort(now.getTime() - Date.parse(protection.proved.time))} ago, equal to ${protection.proved.members.map(printable).join(', ')}`,
+    ...protection.drills.map((drill) => drillText(drill, now)),
     ...(protection.disagreement === undefined ? [] : [`MEMBERS DISAGREE: ${printable(protection.disagreement.reason)}`]),
     `protected since ${protection.since}: ${counted(protection.backups, 'backup')}, ${protection.partial} not complete, ${protection.suspect} suspect`,
     ...remarks,
   ];
+}
+
+function drillText({ store, last, success, failure }: DrillReport, now: Date): string {
+  const ago = ({ time }: ReportedDrill): string => `${formatDurationShort(now.getTime() - Date.parse(time))} ago`;
+  if (failure !== undefined)
+    return `A RESTORE FROM ${store} FAILED in the drill ${ago(failure)}: ${printable(failure.reason ?? 'no reason is recorded')}`;
+  const undone =
+    last?.outcome === 'inconclusive' ? `; the one ${ago(last)} was not done: ${printable(last.reason ?? 'no reason is recorded')}` : '';
+  if (success === undefined) return `no restore from ${store} was rehearsed${undone === '' ? ': see `etcd-warden drill`' : undone}`;
+  const took = success.recoveryMs === undefined ? '' : `, recovered in ${formatDurationShort(success.recoveryMs)}`;
+  return `newest drill of ${store}: ${success.id ?? ''}, ${ago(success)}${took}${success.level === 'offline' ? ', offline' : ''}${undone}`;
 }
 
 function counted(count: number, what: string): string {

@@ -10,10 +10,11 @@ import { quietEnvironment } from './program.ts';
 
 /**
  * It begins when it is told to, by when it has its low priority, which its children inherit. `setsid` gave it a session, and with it an autogroup of its own, within
- * which niceness would say nothing: so the group is made nice too, but less so, because one that gets nothing while others are busy would never end (sched(7)). In the background, sh gives a program /dev/null to read from.
+ * which niceness would say nothing: so the group is made nice too, but less so, because one that gets nothing while others are busy would never end (sched(7)). Where memory
+ * runs out it is the first to go (proc(5), oom_score_adj). In the background, sh gives a program /dev/null to read from.
  */
 const SCRIPT = `pidfile=$1; shift
-{ echo 10 >/proc/self/autogroup; } 2>/dev/null
+{ echo 10 >/proc/self/autogroup; echo 1000 >/proc/self/oom_score_adj; } 2>/dev/null
 IFS= read -r go || exit 0
 exec 3<&0 </dev/null
 "$@" 3<&- &

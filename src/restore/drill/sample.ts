@@ -49,7 +49,8 @@ export async function* sampleRecords(file: RandomAccess, count: number, signal: 
   const span = Number(mainOf(last.key) - first.main);
   for (let step = 1; seen.size < count && step < count * TRIES_FOR_EACH; step += 1) {
     const main = first.main + BigInt(Math.ceil(span * fraction(step, 2)));
-    const taken = await takeAt(main, BigInt(Math.floor(CHANGES_IN_ONE * fraction(step, 3))));
+    // A transaction of less changes, or a place where everything was taken: then from its beginning.
+    const taken = (await takeAt(main, BigInt(Math.floor(CHANGES_IN_ONE * fraction(step, 3))))) ?? (await takeAt(main, 0n));
     if (taken !== undefined) yield taken.record;
   }
 }

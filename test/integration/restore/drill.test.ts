@@ -4,10 +4,15 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { drill } from '../../../src/jobs/drill.ts';
 import type { DrillLine, DrillRequest, JobContext } from '../../../src/jobs/types.ts';
+import { MemberClient } from '../../../src/etcd/member.ts';
+import type { RestoreRecord } from '../../../src/format/restore-record.ts';
+import type { KeyValue } from '../../../src/mvcc/key-value.ts';
+import { Comparison } from '../../../src/restore/drill/compare.ts';
 import { sweepDrills } from '../../../src/restore/drill/folder.ts';
 import { temporaryName } from '../../../src/store/temporary.ts';
 import { ETCD_MINORS, program } from '../../../tools/programs.ts';
 import { startCluster, type Cluster } from '../../support/cluster.ts';
+import { sampleRestore } from '../../support/manifests.ts';
 import { startGateway, type Gateway } from '../../support/gateway.ts';
 import { run, startProcess, until } from '../../support/processes.ts';
 import { product, type Product } from '../../support/product.ts';
@@ -95,6 +100,24 @@ test.each(ETCD_MINORS)(
       outcome: 'ok',
       drill: { level: 'started', revision: backup.revision, keyCount: manifest.keyCount, sampled: 100 },
     });
+  },
+);
+
+test.each(['3.4', '3.7'] as const)(
+  'authentication that is on in a backup of etcd %s does not keep the drill out, nor is it switched off',
+  async (minor) => {
+    const cluster = await startCluster({ minor, members: 1, auth: true });
+    let of: Product;
+    try {
+      await cluster.fill({ keys: 20, valueBytes: 50, seed: 2 });
+      const passwordFile = join(folder, 'password');
+      writeFileSync(passwordFile, 'root', { mode: 0o600 });
+      of = withDrill(cluster, { etcd: program('etcd', minor), sample: 10 }, { user: 'root', passwordFile });
+      await of.backup();
+    } finally {
+      await cluster.stop();
+    }
+    expect(await drilled(of)).toMatchObject([{ outcome: 'ok', level: 'started', keyCount: 20, sampled: 10 }]);
   },
 );
 
@@ -186,6 +209,81 @@ describe('of one cluster', () => {
     expect(await drilled(of)).toMatchObject([{ outcome: 'inconclusive', code: 'disk-failed' }]);
   });
 
+  describe('an etcd that answers other than the restore record and the backup', () => {
+    async function comparison(changes: (right: RestoreRecord) => Partial<RestoreRecord>): Promise<Comparison> {
+      const access = cluster.access();
+      const client = new MemberClient(access, access.endpoints[0]!);
+      const status = await client.status();
+      const { hash, compactRevision } = await client.hashKv(status.revision, { timeoutMs: 10_000 });
+      client.close();
+      const { count } = JSON.parse(await cluster.etcdctl(['get', '', '--prefix', '--limit=1', '-w', 'json'])) as { count: number };
+      const right: RestoreRecord = {
+        ...sampleRestore(),
+        clusterId: status.clusterId.toString(16),
+        members: [{ id: status.memberId.toString(16), name: 'm1', peerUrls: [] }],
+        revision: String(status.revision),
+        compactRevision: String(compactRevision),
+        hash,
+        keyCount: count,
+      };
+      delete (right as { raisedFrom?: string }).raisedFrom;
+      return new Comparison(access, { ...right, ...changes(right) }, new AbortController().signal);
+    }
+
+    test.each<[string, (right: RestoreRecord) => Partial<RestoreRecord>, RegExp]>([
+      ['another cluster', () => ({ clusterId: 'abc' }), /cluster id .*record says abc/],
+      ['another member', () => ({ members: [{ id: 'abc', name: 'm', peerUrls: [] }] }), /member id .*record says abc/],
+      ['a later revision', ({ revision }) => ({ revision: String(BigInt(revision) + 1n) }), /has revision \d+, \d+ was restored/],
+      ['another compact revision', () => ({ compactRevision: '2' }), /compact revision \d+, the restore record says 2/],
+      ['another hash', ({ hash }) => ({ hash: hash + 1 }), /HashKV at revision/],
+      ['one key more', ({ keyCount }) => ({ keyCount: keyCount + 1 }), /counts \d+ keys/],
+      ['another member beside it', ({ members }) => ({ members: [...members, { id: 'abc', name: 'm', peerUrls: [] }] }), /member list/],
+    ])('%s fails', async (_what, changes, sentence) => {
+      const compared = await comparison(changes);
+      const ask = async (): Promise<void> => {
+        await compared.record();
+        await compared.members();
+        await compared.count();
+      };
+      await expect(ask()).rejects.toThrow(sentence);
+      await expect(ask()).rejects.toMatchObject({ code: 'verification-failed' });
+      compared.close();
+    });
+
+    test('values: equal ones, one that was changed since, one that is compacted, one that was never there and one that differs', async () => {
+      const compared = await comparison(() => ({}));
+      await compared.record();
+      const put = async (value: string): Promise<bigint> =>
+        BigInt(
+          (JSON.parse(await cluster.etcdctl(['put', 'compared', value, '-w', 'json'])) as { header: { revision: number } }).header.revision,
+        );
+      const [at, later] = [await put('one'), await put('two')];
+      const now = await comparison(() => ({}));
+      const record: KeyValue = {
+        key: Buffer.from('compared'),
+        createRevision: at,
+        modRevision: later,
+        version: 2n,
+        value: Buffer.from('two'),
+        lease: 0n,
+        unknown: [],
+      };
+      expect(await now.value(record)).toBe(true);
+      expect(await now.value({ ...record, modRevision: at, version: 1n, value: Buffer.from('one') })).toBe(true);
+      expect(await now.value({ ...record, modRevision: 1n })).toBe(false);
+      for (const wrong of [{ value: Buffer.from('three') }, { version: 3n }, { lease: 5n }, { createRevision: 1n }])
+        await expect(now.value({ ...record, ...wrong })).rejects.toThrow(`changed at revision ${later}`);
+      await expect(now.value({ ...record, modRevision: later + 1n })).rejects.toThrow(/other content/);
+      await expect(now.value({ ...record, key: Buffer.from('nowhere') })).rejects.toThrow('does not have the change');
+      // The revision that was recorded first knows nothing of the key.
+      await expect(compared.value(record)).resolves.toBe(true);
+      await now.write();
+      expect(await cluster.etcdctl(['get', 'etcd-warden/drill/', '--prefix', '--keys-only'])).toBe('');
+      compared.close();
+      now.close();
+    });
+  });
+
   test('a copy that is damaged fails, and the other store of the same backup does not', async () => {
     await gateway.createBucket('damaged');
     const of = product({
@@ -245,7 +343,7 @@ describe('of one cluster', () => {
     await until(
       () => processesOn(parent).length === 0,
       () => `these outlived it: ${processesOn(parent).join('\n')}`,
-      { timeoutMs: 5_000 },
+      { timeoutMs: 15_000 },
     );
     expect(left(of)).toHaveLength(1);
     expect(await drilled(of)).toMatchObject([{ outcome: 'ok' }]);
