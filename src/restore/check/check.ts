@@ -15,7 +15,7 @@ import { lookAtRestored, type Look, type Seen } from './look.ts';
 import { compareMembers, type Comparison } from './members.ts';
 import type { RestoredCheck, RestoredMember, RestoredOutcome } from './types.ts';
 
-export type { RestoredCheck, RestoredMember, RestoredOutcome } from './types.ts';
+export type { RestoredCheck, RestoredMember } from './types.ts';
 
 export interface CheckOptions {
   readonly record: RestoreRecord;
