@@ -61,9 +61,10 @@ export function downGate(sight: MembershipSight, change: Change): MemberGate {
   return gate('member-down', 'refused', why, {
     member: labelOf(first!),
     hint:
-      change.kind === 'add'
+      first!.error?.hint ??
+      (change.kind === 'add'
         ? 'start it, replace it (`etcd-warden member replace`), or remove it first. etcd itself refuses an addition to three voters while one is down, and before 3.5.30 to any number (etcd #21640)'
-        : 'start it, replace it (`etcd-warden member replace`), or remove it first',
+        : 'start it, replace it (`etcd-warden member replace`), or remove it first'),
   });
 }
 
@@ -73,9 +74,11 @@ export function underWayGate(sight: MembershipSight, change: Change): MemberGate
   const others = sight.members.filter(({ id }) => id !== subject);
   const unstarted = others.filter(({ started }) => !started);
   const learners = others.filter(({ learner, started }) => learner && started);
+  // Whoever removes a voter that is down makes things better, whatever else is begun.
+  const better = change.kind === 'remove' && change.member.readMs === undefined;
   const gates = [
     ...unstarted.map((member) =>
-      gate('change-under-way', 'refused', `${describe(member)} was added, but has never been started`, {
+      gate('change-under-way', better ? 'warned' : 'refused', `${describe(member)} was added, but has never been started`, {
         member: labelOf(member),
         hint: `start it, or remove it: \`etcd-warden member remove ${hex(member.id)}\``,
       }),

@@ -84,6 +84,11 @@ describe('an addition', () => {
       message: '4 (http://10.0.0.4:2380) was added, but has never been started',
       hint: expect.stringContaining('etcd-warden member remove 4'),
     });
+    const far = {
+      ...seen(3n, { is: 'down' }),
+      error: { code: 'unreachable', message: 'not from here', hint: 'name it with --endpoints' },
+    } as const;
+    expect(one(sightOf([seen(1n), seen(2n), far]), addition(), 'member-down').hint).toBe('name it with --endpoints');
     const learner = sightOf([...THREE, seen(4n, { learner: true })]);
     expect(one(learner, addition(), 'change-under-way')).toMatchObject({
       verdict: 'refused',
@@ -179,6 +184,12 @@ describe('a removal', () => {
     expect(verdicts(sightOf(members), removal(members[3]!))).toEqual(['member-down warned', 'even-voters warned']);
     const three = [...members, seen(6n, { is: 'down' }), seen(7n)];
     expect(one(sightOf(three), removal(three[3]!), 'member-down').message).toMatch(/^m5, m6 are down too/);
+  });
+
+  test('of a dead one is not held up by an addition that was begun before it', () => {
+    const members = [seen(1n), seen(2n), seen(3n, { is: 'down' }), seen(4n, { learner: true, is: 'unstarted' })];
+    expect(verdicts(sightOf(members), removal(members[2]!))).toEqual(['change-under-way warned', 'even-voters warned']);
+    expect(verdicts(sightOf(members), removal(members[1]!))).toContain('change-under-way refused');
   });
 
   test('of the only voter, or the only one that answers, is refused with what to do instead', () => {

@@ -30,6 +30,11 @@ test.each([
   [undefined, false, 'has not reached the member that was asked yet'],
   [seen(3n, { is: 'unstarted' }), false, 'm3 has not been started yet'],
   [seen(3n, { is: 'down' }), false, 'm3 was started, and does not answer: m3 is down'],
+  [
+    { ...seen(3n, { is: 'down' }), error: { code: 'unreachable', message: 'not from here', hint: 'name it' } as const },
+    false,
+    'm3 was started, and does not answer: not from here (name it)',
+  ],
   [seen(3n, { learner: true, leader: 0n }), false, 'm3 runs, and knows no leader yet'],
   [seen(3n, { learner: true, lag: 1_001n }), false, 'm3 runs and catches up, 1001 raft entries behind'],
   [seen(3n, { is: 'deaf' }), false, 'm3 runs, and no linearizable read goes through it: m3 is deaf'],

@@ -106,7 +106,10 @@ interface Joined {
 export function joinedState(name: string, member: SeenMember | undefined): Joined {
   if (member === undefined) return { done: false, sentence: `the addition of ${name} has not reached the member that was asked yet` };
   if (!member.started) return { done: false, sentence: `${name} has not been started yet` };
-  if (!member.reachable) return { done: false, sentence: `${name} was started, and does not answer: ${member.error?.message ?? ''}` };
+  if (!member.reachable) {
+    const { message = '', hint } = member.error ?? {};
+    return { done: false, sentence: `${name} was started, and does not answer: ${message}${hint === undefined ? '' : ` (${hint})`}` };
+  }
   if (member.status?.leader === 0n) return { done: false, sentence: `${name} runs, and knows no leader yet` };
   const lag = member.lag ?? 0n;
   if (lag > PROMOTABLE_LAG) return { done: false, sentence: `${name} runs and catches up, ${lag} raft entries behind` };

@@ -206,7 +206,11 @@ function whySilent(look: Look, member: ListedMember, fromWhom: ReadonlyMap<strin
   }
   const elsewhere = [...fromWhom].find(([url, owner]) => owner === member && look.answers.has(url))?.[0];
   if (elsewhere !== undefined) return { code: 'unreachable', message: `somebody else answers at ${elsewhere}` };
-  return { code: 'unreachable', message: 'none of its addresses can be asked' };
+  return {
+    code: 'unreachable',
+    message: 'none of the addresses that it advertises can be asked from here',
+    hint: 'name its client address with --endpoints, beside those of the others',
+  };
 }
 
 /** As most voters who take part in the quorum say; without any, as the voters say. A learner goes on naming one that is long dead. */

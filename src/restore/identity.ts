@@ -7,7 +7,6 @@
 import { createHash } from 'node:crypto';
 import { WardenError } from '../errors.ts';
 import { byBytes, parsePeerUrl } from '../etcd/peer-urls.ts';
-export { parsePeerUrls } from '../etcd/peer-urls.ts';
 import type { Content, NewCluster, NewMember } from './types.ts';
 
 /** Peer URLs by the name of their member, each list in the order of its bytes. */

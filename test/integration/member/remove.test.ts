@@ -20,9 +20,9 @@ function member(cluster: Cluster, ...args: string[]): Promise<WardenResult> {
   return runWarden(['member', ...args, '--endpoints', endpoints.join(','), '--json']);
 }
 
-async function names(cluster: Cluster): Promise<(string | null)[]> {
+async function names(cluster: Cluster): Promise<string[]> {
   const { members } = (await member(cluster, 'list')).json<{ members: Listed[] }>();
-  return members.map(({ name }) => name).toSorted();
+  return members.map(({ name, id }) => name ?? id).toSorted();
 }
 
 async function idOf(one: Member): Promise<string> {
