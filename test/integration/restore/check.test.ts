@@ -10,7 +10,7 @@ import { newCluster, parseInitialCluster } from '../../../src/restore/identity.t
 import { writeCertificates } from '../../support/certificates.ts';
 import { startCluster, type Cluster } from '../../support/cluster.ts';
 import { sampleRestore } from '../../support/manifests.ts';
-import { run } from '../../support/processes.ts';
+import { run, until } from '../../support/processes.ts';
 import { initialClusterOf, newSites, startRestored, type RestoredCluster, type Site } from '../../support/restored.ts';
 import { removeFolder, temporaryFolder } from '../../support/watchdog.ts';
 
@@ -188,6 +188,21 @@ describe('three members', () => {
     expect(result.reasons.join()).toMatch(/m1 knows no leader|m1: .*(no leader|timed out|did not answer)/);
     await Promise.all(gone.map((member) => member.restart({ wait: false })));
     await Promise.all(cluster.members.map((member) => member.waitHealthy()));
+  });
+
+  test('compacted just at the recorded revision, members remember its hash as of the compaction before, which is the recorded one', async () => {
+    await cluster.etcdctl(['compact', String(snapshot.revision), '--physical']);
+    // They remember it when they have done with the compaction, each for itself.
+    let told: Told | undefined;
+    await until(
+      async () => (told = await check(record, cluster)).result.outcome === 'restored',
+      () => JSON.stringify(told?.result),
+      { everyMs: 200 },
+    );
+    expect(told?.result.members.map(({ compactRevision }) => compactRevision)).toEqual(['2', '2', '2']);
+    // Whoever was restarted remembers nothing.
+    await cluster.members[1]!.restart();
+    expect((await check(record, cluster, undefined, 30_000)).result).toMatchObject({ outcome: 'agreed' });
   });
 
   test('once clients have compacted past it, only agreement is proved, and it is not called restored', async () => {
