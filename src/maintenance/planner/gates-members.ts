@@ -116,7 +116,7 @@ function down(purpose: Purpose, { down: silent, noSpace, degraded }: View): read
     }
     return refused('member-down', message, {
       member: member.name,
-      hint: noSpace.length > 0 ? waysOut(member) : 'start it, or replace it',
+      hint: noSpace.length > 0 ? waysOut(member) : `start it, or replace it: \`etcd-warden member replace ${member.name}\``,
     });
   });
 }
@@ -127,9 +127,9 @@ function mayBeFrozen({ silent, gauges }: MemberState): boolean {
 }
 
 /** H26: what a person may do that no program may decide. */
-function waysOut({ id }: MemberState): string {
+function waysOut({ name }: MemberState): string {
   return (
-    `start it again; or take one of the two ways out: replace it (\`etcdctl member remove ${id}\`, then add a new one), after which the cure goes on; ` +
+    `start it again; or take one of the two ways out: replace it (\`etcd-warden member replace ${name}\`), after which the cure goes on; ` +
     'or defragment the others although a frozen one then takes the majority away: `etcd-warden defrag --all --yes --degraded`'
   );
 }

@@ -223,7 +223,7 @@ describe('what --json prints', () => {
     await cluster.disarmAlarms();
   });
 
-  test('member: listed, added, refused and removed', async () => {
+  test('member: listed, added, refused, removed and not replaced', async () => {
     const direct = ['--endpoints', cluster.endpoints.join(',')];
     const addition = ['member', 'add', 'm2', '--peer-urls', 'http://127.0.0.1:1', '--no-wait'];
     await call('member list', ['member', 'list', ...direct], 0);
@@ -234,6 +234,8 @@ describe('what --json prints', () => {
     await call('error', ['member', 'remove', member.id, ...direct], 14);
     await call('member add', ['member', 'remove', member.id, '--yes', ...direct], 0);
     await call('member add', ['member', 'promote', 'm1', ...direct], 0);
+    await call('member replace', ['member', 'replace', 'm1', '--dry-run', '--platform', 'plain', ...direct], 14);
+    await call('member replace', ['member', 'replace', 'm1', '--platform', 'k3s', ...direct], 14);
   });
 
   test('config, healthcheck and failures', async () => {

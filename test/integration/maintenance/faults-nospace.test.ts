@@ -106,13 +106,13 @@ describe('NOSPACE', () => {
     expect(kinds(stopped)).toContain('compact');
     expect(kinds(stopped)).not.toContain('defrag');
     const said = stopped.plan.refusals.map(({ message, hint = '' }) => `${message} ${hint}`).join('\n');
-    expect(said).toMatch(/member remove/);
+    expect(said).toMatch(/member replace/);
     expect(said).toMatch(/--degraded/);
     const all = await subject.maintain(ALL);
     expectOutcome(all, 'refused');
     const byHand = await runWarden(['defrag', '--all', '--yes', '--config', subject.configPath]);
     expect(byHand.code, byHand.stdout + byHand.stderr).toBe(14);
-    expect(byHand.stdout + byHand.stderr).toMatch(/member remove[\s\S]*--degraded/);
+    expect(byHand.stdout + byHand.stderr).toMatch(/member replace[\s\S]*--degraded/);
     expect(watching.frozen).toEqual([]);
     expect(await takesPuts(await cluster.leader())).toBe(false);
 
