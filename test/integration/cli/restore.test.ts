@@ -7,10 +7,13 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { runCli } from '../../../src/cli/run.ts';
 import type { Acceptance, Manifest, RestoreRecord } from '../../../src/format/types.ts';
 import { encodeRevision } from '../../../src/mvcc/revision.ts';
+import type { RestorePlan } from '../../../src/restore/plan/types.ts';
 import { program } from '../../../tools/programs.ts';
 import { boltFile } from '../../support/bolt-file.ts';
 import { startCluster, type Cluster } from '../../support/cluster.ts';
+import { startGateway } from '../../support/gateway.ts';
 import { run, until } from '../../support/processes.ts';
+import { product } from '../../support/product.ts';
 import { recordedOutput } from '../../support/recorded-output.ts';
 import { initialClusterOf, newSites, startRestored, type Site } from '../../support/restored.ts';
 import { runWarden, startWarden } from '../../support/run-warden.ts';
@@ -472,6 +475,66 @@ test('it asks before something is replaced, where somebody is there to answer', 
   expect(questions).toEqual([expect.stringContaining(`replace ${data} by `)]);
   expect(readdirSync(join(data, 'member'))).toEqual(['mine']);
   expect(await call(true)).toBe(0);
+});
+
+test('the commands of a plan, pasted as they stand: a configuration file, an encrypted backup in S3, keys of Kubernetes', async () => {
+  await using gateway = await startGateway();
+  await gateway.createBucket('backups');
+  const sites = await newSites(2, join(place, 'sites'));
+  const identity = await generateIdentity();
+  writeFileSync(join(place, 'key'), identity, { mode: 0o600 });
+  await using source = await startCluster({ minor: MINOR });
+  await source.etcdctl(['put', '/registry/pods/default/a', 'x']);
+  await source.etcdctl(['put', '/registry/pods/default/a', 'y']);
+  const made = product({
+    folder: join(place, 'product'),
+    cluster: source,
+    noDisk: true,
+    s3: { gateway, bucket: 'backups' },
+    clusterOptions: {
+      encryption: { recipients: [await identityToRecipient(identity)], identityFile: join(place, 'key') },
+      restore: { initialCluster: initialClusterOf(sites), dataDir: join(place, 'sites', '{member}'), platform: 'plain', builder: 'native' },
+    },
+  });
+  expect((await made.backup()).outcome).toBe('complete');
+  await source.stop();
+
+  const call = async (command: string): Promise<Said> => {
+    const output = recordedOutput();
+    // As a shell takes it apart.
+    const [program = '', ...words] = (await run('sh', ['-c', `printf '%s\\n' ${command}`])).trimEnd().split('\n');
+    expect(program).toBe('etcd-warden');
+    const code = await runCli([...words, '--json'], { env: { PATH: process.env['PATH'] }, output });
+    const stdout = output.printed.join('\n');
+    return { code, stdout, stderr: output.said.join('\n'), json: <T>() => JSON.parse(stdout) as T };
+  };
+  const planned = await call(`etcd-warden restore --latest --plan --config ${made.configPath}`);
+  expect(planned).toMatchObject({ code: 0 });
+  const { steps, token, members } = planned.json<RestorePlan>();
+  expect(members.map(({ here }) => here)).toEqual([true, true]);
+  // Both are on this machine: one command, and the backup is read once.
+  const [restoring] = steps.filter(({ name }) => name === 'restore');
+  expect(restoring!.commands).toHaveLength(1);
+  const restored = await call(restoring!.commands[0]!);
+  expect(restored.code, restored.stdout).toBe(0);
+  expect(restored.json()).toMatchObject({
+    token,
+    kubernetes: true,
+    source: { store: 's3' },
+    announced: ['s3'],
+  });
+
+  const { revision, raisedFrom } = restored.json<{ revision: string; raisedFrom: string }>();
+  expect(BigInt(revision) - BigInt(raisedFrom)).toBe(1_000_000_000n);
+
+  await using running = await startRestored({ minor: MINOR, sites, token });
+  expect(await running.etcdctl(['get', '/registry/pods/default/a', '--print-value-only'])).toBe('y\n');
+  // Client URLs are assumed in the plan; these members listen elsewhere.
+  const assumed = members.flatMap(({ clientUrls }) => clientUrls).join(',');
+  const checking = steps.find(({ name }) => name === 'check')!.commands[0]!;
+  expect(checking).toContain(assumed);
+  const checked = await call(checking.replace(assumed, sites.map(({ client }) => client).join(',')));
+  expect(checked).toMatchObject({ code: 0 });
 });
 
 /** A snapshot that takes a moment to read, without an etcd that has to be filled first. */
