@@ -1,14 +1,12 @@
 /** Gates about the majority: before the change, after it, and whatever else is not as it should be. Pure. */
 import { hex } from '../etcd/ids.ts';
 import type { MemberGate, MembershipSight, SeenMember } from './types.ts';
-import { gate, healthyOf, labelOf, leaves, majority, votersOf, type Change } from './words.ts';
+import { countText, gate, healthyOf, labelOf, leaves, majority, votersOf, type Change } from './words.ts';
 
 export function quorumGate(sight: MembershipSight): MemberGate {
-  const voters = votersOf(sight).length;
-  const healthy = healthyOf(sight).length;
-  const counted = `${healthy} of ${voters} voters answer`;
-  if (sight.quorum) return gate('no-quorum', 'passed', `${counted}, ${majority(voters)} are needed`);
-  return gate('no-quorum', 'refused', `${counted}, ${majority(voters)} are needed: nothing can be agreed upon`, {
+  const counted = countText(healthyOf(sight).length, votersOf(sight).length);
+  if (sight.quorum) return gate('no-quorum', 'passed', counted);
+  return gate('no-quorum', 'refused', `${counted}: nothing can be agreed upon`, {
     hint: 'start the members that are down; when they are lost for good, restore from a backup (`etcd-warden restore --latest --plan`), or start the best of the others with --force-new-cluster, which loses whatever it has not received',
   });
 }
@@ -42,9 +40,8 @@ export function quorumAfterGate(sight: MembershipSight, change: Change): MemberG
 }
 
 function afterwards(healthy: number, voters: number, hint = 'bring the members back that are down'): MemberGate {
-  const needed = majority(voters);
-  const message = `afterwards ${healthy} of ${voters} voters answer, ${needed} are needed`;
-  return healthy >= needed ? gate('quorum-after', 'passed', message) : gate('quorum-after', 'refused', message, { hint });
+  const message = `afterwards ${countText(healthy, voters)}`;
+  return healthy >= majority(voters) ? gate('quorum-after', 'passed', message) : gate('quorum-after', 'refused', message, { hint });
 }
 
 /** One member away at a time: a change needs every voter, but for the one that goes because it is down. */

@@ -26,6 +26,12 @@ export function majority(voters: number): number {
   return Math.floor(voters / 2) + 1;
 }
 
+/** `2 of 3 voters answer, 2 are needed`. */
+export function countText(healthy: number, voters: number): string {
+  const needed = majority(voters);
+  return `${healthy} of ${voters} ${voters === 1 ? 'voter answers' : 'voters answer'}, ${needed} ${needed === 1 ? 'is' : 'are'} needed`;
+}
+
 export function votersOf({ members }: Pick<MembershipSight, 'members'>): SeenMember[] {
   return members.filter(({ learner }) => !learner);
 }

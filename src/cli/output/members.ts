@@ -4,7 +4,7 @@ import { hex } from '../../etcd/ids.ts';
 import type { HashComparison } from '../../member/hashes.ts';
 import type { StartWith } from '../../member/join.ts';
 import type { MemberGate, MembershipSight, SeenMember, Stray } from '../../member/types.ts';
-import { healthyOf, labelOf, majority } from '../../member/words.ts';
+import { countText, healthyOf, labelOf } from '../../member/words.ts';
 import { aboutMember } from './plan.ts';
 import { printable, renderTable, wrapText, type Column } from './table.ts';
 
@@ -18,21 +18,21 @@ const COLUMNS: readonly Column<Row>[] = [
   { title: 'NAME', value: ({ member }) => member.name || '-' },
   { title: 'STATUS', value: ({ member }) => statusOf(member) },
   { title: 'ROLE', value: ({ member, sight }) => roleOf(member, sight) },
-  { title: 'VERSION', spare: 2, value: ({ member }) => member.status?.version ?? '-' },
+  { title: 'VERSION', spare: 4, value: ({ member }) => member.status?.version ?? '-' },
   {
     title: 'SIZE',
     align: 'right',
-    spare: 3,
+    spare: 5,
     value: ({ member }) => (member.status === undefined ? '-' : formatBytes(member.status.dbSize)),
   },
-  { title: 'LAG', align: 'right', spare: 1, value: ({ member }) => (member.lag === undefined ? '-' : String(member.lag)) },
+  { title: 'LAG', align: 'right', spare: 2, value: ({ member }) => (member.lag === undefined ? '-' : String(member.lag)) },
   {
     title: 'READ',
     align: 'right',
-    spare: 4,
+    spare: 6,
     value: ({ member }) => (member.readMs === undefined ? '-' : formatDurationShort(Math.max(1, Math.round(member.readMs)))),
   },
-  { title: 'PEER URLS', spare: 5, value: ({ member }) => member.peerUrls.join(' ') },
+  { title: 'PEER URLS', spare: 3, value: ({ member }) => member.peerUrls.join(' ') },
   { title: 'CLIENT URLS', wrap: true, value: ({ member }) => member.clientUrls.join(' ') || '-' },
 ];
 
@@ -49,9 +49,7 @@ function roleOf(member: SeenMember, { leader }: MembershipSight): 'learner' | 'l
 }
 
 export function membersText(sight: MembershipSight, width: number): string {
-  const healthy = healthyOf(sight).length;
-  const needed = majority(sight.voters);
-  const head = `cluster ${sight.cluster} (${hex(sight.clusterId)}): ${sight.quorum ? 'has quorum' : 'NO QUORUM'}, ${healthy} of ${sight.voters} voters answer, ${needed} are needed`;
+  const head = `cluster ${sight.cluster} (${hex(sight.clusterId)}): ${sight.quorum ? 'has quorum' : 'NO QUORUM'}, ${countText(healthyOf(sight).length, sight.voters)}`;
   return [
     wrapText(printable(head), width),
     renderTable(

@@ -73,7 +73,7 @@ function timeoutOf(text: unknown): number {
 
 /** `add m4`, for sentences. */
 function summary(request: MemberRequest, { change, stage, member }: MemberPlan): string {
-  const id = member === undefined ? '' : ` (${hex(member.id)})`;
+  const id = member === undefined || member.name === '' ? '' : ` (${hex(member.id)})`;
   if (change.kind !== 'add') return `${change.kind} ${labelOf(change.member)}${id}`;
   if (stage === 'join') return `wait for ${change.name}${id}, which was added before${member?.learner === true ? ', and promote it' : ''}`;
   const then =
@@ -180,20 +180,18 @@ function memberJson(member: Pick<MemberResult['member'], 'id' | 'name' | 'peerUr
 
 function answer(request: MemberRequest, result: MemberResult, plan: MemberPlan, width: number): Answer {
   const { outcome, member, start, hashes, sight } = result;
-  const name = member.name || hex(member.id);
+  const who = member.name === '' ? hex(member.id) : `${member.name} (${hex(member.id)})`;
+  const end = member.name === '' ? 'it was never started' : 'its process ends by itself, its data directory is of no use any more';
   const differ = hashes?.verdict === 'differ';
   const sentences: Record<MemberRequest['action'], string> = {
-    add:
-      outcome === 'added'
-        ? `${name} (${hex(member.id)}) is in the member list as a ${member.learner ? 'learner' : 'voter'}`
-        : `${name} (${hex(member.id)}) votes`,
-    remove: `${name} (${hex(member.id)}) is removed; its process ends by itself, its data directory is of no use any more`,
-    promote: `${name} (${hex(member.id)}) votes`,
+    add: outcome === 'added' ? `${who} is in the member list as a ${member.learner ? 'learner' : 'voter'}` : `${who} votes`,
+    remove: `${who} is removed; ${end}`,
+    promote: `${who} votes`,
   };
   const next =
     request.action === 'add' && outcome === 'added'
       ? ['the same command without --no-wait waits until it has caught up' + (member.learner ? ', and promotes it' : '')]
-      : request.action === 'remove' && member.peerUrls.length > 0
+      : request.action === 'remove' && member.name !== ''
         ? ['take its addresses out of --endpoints, `endpoints` and the settings of its clients']
         : [];
   return {
