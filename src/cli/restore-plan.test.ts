@@ -95,7 +95,7 @@ describe('the plan for people', () => {
       8. when all is well, days later: remove what was kept, on each member's machine
          the old directories are the way back, and hold everything that the cluster held
 
-          ls -d /var/lib/etcd.before-restore-*
+          find /var/lib -maxdepth 2 -name '*.before-restore-*'
 
       Not in any snapshot:
       - the PKI of etcd: CA, and each member's server, peer and client certificates with their keys (where

@@ -182,7 +182,7 @@ describe('how the backup gets to the others', () => {
     const stores = [...plannedSource().stores, { name: 'bucket', address: 's3://bucket', local: false, objects: [] }];
     const plan = planRestore(plannedInput({ source: plannedSource({ stores }) }));
     expect(names(plan)).not.toContain('fetch');
-    expect(stepOf(plan, 'clean-up').commands).toEqual(['ls -d /var/lib/etcd.before-restore-*']);
+    expect(stepOf(plan, 'clean-up').commands).toEqual(["find /var/lib -maxdepth 2 -name '*.before-restore-*'"]);
   });
 
   test('as it is stored, so that it has its id and stays encrypted', () => {
@@ -202,6 +202,15 @@ describe('how the backup gets to the others', () => {
       '--from /var/tmp/etcd-warden-restore --cluster main --identity-file /etc/id.txt --member m2',
     );
     expect(plan.warnings.join('\n')).toContain('every machine that restores needs the identity');
+  });
+
+  test('without the identity, which has to be named there', () => {
+    const notes = (sourceFlags: readonly string[]): string[] =>
+      planRestore(plannedInput({ source: plannedSource({ encrypted: true }), sourceFlags })).steps.flatMap(
+        ({ name, member, notes: said }) => (name === 'restore' && member === 'm2' ? said : []),
+      );
+    expect(notes(['--config', '/etc/w.yaml'])).toEqual([expect.stringContaining('--identity-file FILE as well')]);
+    expect(notes(['--identity-file', '/id'])).toEqual([]);
   });
 
   test('a file under its own name, with a remark where nobody knows which machine this is', () => {

@@ -1,7 +1,8 @@
 /** The steps of a restore member by member, in their order: for systemd, kubeadm and plain etcd. */
+import { dirname } from 'node:path/posix';
 import { CARRIED, restoreWords } from './commands.ts';
 import { PARKED, manifestLines, startApiServers, startEtcd, stopApiServers, stopEtcd } from './around.ts';
-import { command, quote } from './shell.ts';
+import { command } from './shell.ts';
 import { step } from './step.ts';
 import type { MemberPlan, PlanInput, PlanStep, RestorePlan } from './types.ts';
 
@@ -121,12 +122,18 @@ function restoreSteps(input: PlanInput, members: readonly MemberPlan[]): PlanSte
       where: whereOf(member),
       member: member.name,
       commands: [member.restore],
-      notes: input.source.kind === 'backup' && member.fetch.length === 0 && member.here !== true ? configurationNote(input) : [],
+      notes: elsewhereNotes(input, member),
     }),
   );
 }
 
-function configurationNote({ sourceFlags }: PlanInput): string[] {
+/** What a command rests on that may not be on the machine of the member. */
+function elsewhereNotes({ source, sourceFlags }: PlanInput, { here, fetch }: MemberPlan): string[] {
+  if (here === true) return [];
+  if (fetch.length > 0)
+    return source.encrypted && !sourceFlags.includes('--identity-file')
+      ? ['--identity-file FILE as well: with --from, or for a file, no configuration is read that could name it']
+      : [];
   const at = sourceFlags.indexOf('--config');
   return at < 0 ? [] : [`${sourceFlags[at + 1] ?? 'the configuration file'} has to be there too, or name the store with --from`];
 }
@@ -255,7 +262,7 @@ function cleanUp(input: PlanInput, members: readonly MemberPlan[]): PlanStep {
     why: 'the old directories are the way back, and hold everything that the cluster held',
     where: MEMBERS,
     commands: [
-      ...new Set(members.map(({ dataDir }) => `ls -d ${quote(dataDir)}.before-restore-*`)),
+      ...new Set(members.map(({ dataDir }) => command('find', dirname(dataDir), '-maxdepth', '2', '-name', '*.before-restore-*'))),
       ...(carried ? [`rm -r ${CARRIED}`] : []),
       ...(input.platform === 'kubeadm' ? [`rmdir ${PARKED}`] : []),
     ],
