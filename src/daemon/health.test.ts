@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { surveyResult } from '../../test/support/daemon-fakes.ts';
+import type { DrillSurvey } from '../jobs/types.ts';
+import type { DrillStatus } from './drills.ts';
 import { readiness, statusText } from './health.ts';
 import type { MaintenanceStatus, Signs } from './maintenance.ts';
 import type { ProtectionStatus } from './protection.ts';
@@ -29,6 +31,47 @@ function status(ageMs: number | undefined, part: Partial<ProtectionStatus> = {})
 }
 
 const codes = (...given: Parameters<typeof readiness>): string[] => readiness(...given).reasons.map(({ code }) => code);
+
+describe('readiness by drills', () => {
+  const DAY = 24 * HOUR;
+  const nothing = { store: 'disk', firstMs: NOW - 20 * DAY, last: undefined, sound: undefined, failed: undefined };
+  const drills = (part: Partial<DrillSurvey>, enabled = true): DrillStatus => ({
+    enabled,
+    maxAgeMs: 15 * DAY,
+    nextMs: undefined,
+    running: undefined,
+    stores: [{ ...nothing, ...part }],
+  });
+  const reasons = (status_: DrillStatus): unknown => readiness([{ ...status(HOUR), drills: status_ }], FINE).reasons;
+
+  test('one that failed is a reason, schedule or not, until one succeeds', () => {
+    const failed = { atMs: NOW - DAY, id: 'b1', outcome: 'failed', reason: 'HashKV is 7' } as const;
+    const message = 'a restore from disk would not hold what b1 promises: HashKV is 7';
+    expect(reasons(drills({ failed }))).toEqual([{ cluster: 'prod', code: 'drill-failed', message }]);
+    expect(reasons(drills({ failed }, false))).toHaveLength(1);
+    expect(reasons(drills({ failed, sound: { atMs: NOW, outcome: 'ok' } }))).toEqual([]);
+    expect(JSON.stringify(reasons(drills({ failed: { atMs: NOW, outcome: 'failed' } })))).toContain(
+      'its newest backup promises: the drill gives no reason',
+    );
+  });
+
+  test('none for too long is a reason, with why the last one was not done; never without a schedule', () => {
+    const last = { atMs: NOW - DAY, outcome: 'inconclusive', reason: 'no identity' } as const;
+    expect(reasons(drills({ last }))).toEqual([
+      {
+        cluster: 'prod',
+        code: 'drill-overdue',
+        message: 'disk: no restore from it was ever rehearsed, the limit is 15d; the last one was not done: no identity',
+      },
+    ]);
+    const sound = { atMs: NOW - 16 * DAY, outcome: 'ok' } as const;
+    expect(JSON.stringify(reasons(drills({ last: { atMs: NOW, outcome: 'inconclusive' }, sound })))).toContain(
+      'the last drill that succeeded is 16.0 days old, the limit is 15d; the last one was not done: it gives no reason',
+    );
+    expect(reasons(drills({ last }, false))).toEqual([]);
+    expect(reasons(drills({ sound: { atMs: NOW - DAY, outcome: 'ok' } }))).toEqual([]);
+  });
+});
 
 describe('readiness', () => {
   test('a young backup and a scheduler that moves make it ready; a standby is ready by the same rule', () => {

@@ -17,13 +17,17 @@ export async function run(invocation: Invocation): Promise<Answer> {
         hint: `configured are: ${Object.keys(loaded.config.clusters).join(', ')}`,
       });
     const { drill } = configured;
-    const etcd = options['etcd'] === undefined ? drill.etcd : String(options['etcd']);
+    const etcd = given(options['etcd']) ?? drill.etcd;
     const settings = { ...configured, drill: { ...drill, etcd, sharedDisk: drill.sharedDisk || options['sharedDisk'] === true } };
-    const only = options['store'] === undefined ? undefined : [String(options['store'])];
-    const lines = await drillStores(stores, { cluster, settings, stores: only, id }, context);
+    const store = given(options['store']);
+    const lines = await drillStores(stores, { cluster, settings, stores: store === undefined ? undefined : [store], id }, context);
     const text = [renderTable(COLUMNS, lines, output.width), ...notes(lines)].join('\n');
     return { exitCode: exitCodeOf(lines), json: { cluster, results: lines }, text };
   });
+}
+
+function given(option: unknown): string | undefined {
+  return typeof option === 'string' ? option : undefined;
 }
 
 /** What was not done is no success: 3 when something was, else 1, or 12 where the key is what is missing. */

@@ -15,6 +15,7 @@ import { encodeRevision, isRevision, isTombstone, mainOf } from '../../mvcc/revi
 const TRIES_FOR_EACH = 4;
 /** What etcd lets one transaction change unless it is told otherwise (--max-txn-ops). */
 const CHANGES_IN_ONE = 128;
+const NO_REVISION = 'a key of the records is not a revision';
 
 /**
  * At most `count` records that put a value, none twice.
@@ -25,12 +26,14 @@ export async function* sampleRecords(file: RandomAccess, count: number, signal: 
   if (bucket === undefined) throw notEtcd('it has no bucket key');
   const last = await bucket.last(signal);
   if (last === undefined || count === 0) return;
+  if (!isRevision(last.key)) throw notEtcd(NO_REVISION);
+  const end = mainOf(last.key); // at once: the next read takes the view away
   const seen = new Set<string>();
   /** The first in the leaf at that place that was not taken yet. */
   async function takeAt(main: bigint, sub: bigint): Promise<{ readonly main: bigint; readonly record: KeyValue } | undefined> {
     for await (const batch of bucket!.batches({ from: encodeRevision({ main, sub, tombstone: false }), signal })) {
       for (const { key, value } of batch) {
-        if (!isRevision(key)) throw notEtcd('a key of the records is not a revision');
+        if (!isRevision(key)) throw notEtcd(NO_REVISION);
         // Without a value: the empty record that `etcdutl --bump-revision` leaves, whose key "" nobody can ask for.
         if (isTombstone(key) || value.length === 0) continue;
         const name = key.toString('latin1');
@@ -46,7 +49,7 @@ export async function* sampleRecords(file: RandomAccess, count: number, signal: 
   const first = await takeAt(0n, 0n);
   if (first === undefined) return;
   yield first.record;
-  const span = Number(mainOf(last.key) - first.main);
+  const span = Number(end - first.main);
   for (let step = 1; seen.size < count && step < count * TRIES_FOR_EACH; step += 1) {
     const main = first.main + BigInt(Math.ceil(span * fraction(step, 2)));
     // A transaction of less changes, or a place where everything was taken: then from its beginning.

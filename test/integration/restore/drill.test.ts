@@ -353,7 +353,7 @@ describe('of one cluster', () => {
   test('an etcd that outlived even its guard is ended by the sweep, and another one is not', async () => {
     const of = withDrill(cluster, { etcd });
     const parent = join(of.config.stateDir, 'drill');
-    const dead = join(parent, `${temporaryName().replace(/^warden-\d+/, 'warden-1')}`);
+    const dead = join(parent, temporaryName().replace(/^warden-\d+/, 'warden-1'));
     const alive = join(parent, temporaryName());
     const orphans = [dead, alive].map((path) => {
       mkdirSync(path, { recursive: true, mode: 0o700 });
