@@ -11,14 +11,14 @@ import { lstat, mkdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { diskError } from '../../archive/disk-errors.ts';
 import { crashPoint } from '../../crash-points.ts';
-import { asError, WardenError } from '../../errors.ts';
 import { syncFolder } from '../../store/local/folders.ts';
 import { temporaryName } from '../../store/temporary.ts';
 import { writeNew } from './durable.ts';
 import type { Blocker } from './leftovers.ts';
 import { giveTo, labelLike, ownerOf, type Owner } from './owner.ts';
-import { BLOCKER, KEPT, occupiedMeanwhile, RECORD, stagingName, type Place, type Spot } from './place.ts';
+import { BLOCKER, KEPT, RECORD, stagingName, type Place, type Spot } from './place.ts';
 import type { Staging } from './staging.ts';
+import { freeName, Steps } from './steps.ts';
 import { WAL_FILE_NAME } from './wal.ts';
 
 export interface Published {
@@ -65,14 +65,13 @@ export async function publish(staging: Staging, { record, time }: PublishOptions
   const steps = new Steps();
   const suffix = `${KEPT}${stampOf(time)}`;
   const unit = dataUnit(staging);
-  let oldLog: string | undefined;
   try {
     await putRecord(place, record, suffix, steps);
     crashPoint('restore-recorded');
     if (place.wal !== undefined && wal !== undefined) {
       await block(place.wal, join(wal.folder, WAL_FOLDER), steps);
       crashPoint('restore-wal-blocked');
-      oldLog = await setLogAside(place.wal, suffix, steps);
+      await setLogAside(place.wal, suffix, steps);
       crashPoint('restore-old-wal-aside');
     }
     if (place.data.occupants.length > 0) await steps.setAside(unit.to, `${unit.to}${suffix}`);
@@ -86,13 +85,10 @@ export async function publish(staging: Staging, { record, time }: PublishOptions
   } catch (error) {
     throw await steps.undoAfter(error);
   }
-  const keptLog = oldLog === undefined || place.wal === undefined ? undefined : await freeName(`${place.wal.folder}${suffix}`);
-  const moves = keptLog !== undefined && place.wal?.way === 'beside';
   return {
-    kept: [...steps.kept, ...[moves ? keptLog : oldLog].filter((path) => path !== undefined)],
+    kept: steps.kept,
     finish: async () => {
       if (place.wal === undefined) return;
-      if (moves && oldLog !== undefined) await move(oldLog, keptLog);
       await rm(join(place.wal.folder, BLOCKER), { force: true });
       await syncFolder(place.wal.folder);
     },
@@ -131,88 +127,27 @@ async function block(spot: Spot, staged: string, steps: Steps): Promise<void> {
   return steps.put(join(staged, BLOCKER), path, undefined);
 }
 
-/** Into a folder inside: the directory itself stays, with what keeps etcd from starting in it. @returns that folder */
-async function setLogAside({ folder, occupants }: Spot, suffix: string, steps: Steps): Promise<string | undefined> {
+/** Its files only: the directory itself stays, with what keeps etcd from starting in it. */
+async function setLogAside({ folder, way, present, occupants }: Spot, suffix: string, steps: Steps): Promise<void> {
   const old = occupants.filter((name) => name !== BLOCKER);
-  if (old.length === 0) return undefined;
-  const kept = await freeName(join(folder, `${basename(folder)}${suffix}`));
-  await mkdir(kept, { mode: 0o700 });
-  steps.onUndo(() => rmdir(kept));
+  if (old.length === 0 || present === undefined) return;
+  const kept = await freeName(way === 'beside' ? `${folder}${suffix}` : join(folder, `${basename(folder)}${suffix}`));
+  try {
+    await mkdir(kept, { mode: 0o700 });
+    steps.onUndo(() => rmdir(kept));
+    await syncFolder(dirname(kept));
+  } catch (error) {
+    throw await diskError(error, 'create', kept, 0);
+  }
+  await giveTo(kept, present, present);
+  // The first one first, and each for good before the next: the end of a log alone is of no use to etcd, its beginning alone is an older state.
   const logs = old.filter((name) => name.endsWith('.wal')).sort();
   const others = old.filter((name) => !name.endsWith('.wal'));
-  for (const name of [...logs, ...others]) await steps.setAside(join(folder, name), join(kept, name), false);
-  return kept;
+  for (const name of [...logs, ...others]) await steps.carryOver(join(folder, name), join(kept, name));
+  steps.kept.push(kept);
 }
 
 /** As in file names of backups: no colons, sorts by time. */
 function stampOf(time: Date): string {
   return time.toISOString().replace(/[-:]|\.\d+/g, '');
-}
-
-/** Renames that can be undone in reverse. */
-class Steps {
-  readonly kept: string[] = [];
-  readonly #undo: (() => Promise<unknown>)[] = [];
-
-  onUndo(step: () => Promise<unknown>): void {
-    this.#undo.push(step);
-  }
-
-  /** @param tell whether people are told of it */
-  async setAside(path: string, wanted: string, tell = true): Promise<void> {
-    const to = await freeName(wanted);
-    await move(path, to);
-    this.onUndo(() => move(to, path));
-    if (tell) this.kept.push(to);
-  }
-
-  /** @param over an empty directory that the rename takes the place of */
-  async put(from: string, to: string, over: Spot | undefined): Promise<void> {
-    if (over === undefined && (await lstat(to).catch(() => undefined)) !== undefined) throw occupiedMeanwhile(to);
-    await move(from, to);
-    this.onUndo(async () => {
-      await move(to, from);
-      const old = over?.occupants.length === 0 ? over.present : undefined;
-      if (old === undefined) return;
-      await mkdir(to, { mode: 0o700 });
-      await giveTo(to, old, old);
-    });
-  }
-
-  async undo(): Promise<void> {
-    for (const step of this.#undo.splice(0).toReversed()) await step();
-  }
-
-  /** @returns what to throw: the error, and where the old directory is if it could not be put back */
-  async undoAfter(thrown: unknown): Promise<Error> {
-    try {
-      await this.undo();
-      return asError(thrown);
-    } catch (error) {
-      return new WardenError('disk-failed', `${asError(thrown).message}; and not everything could be put back: ${asError(error).message}`, {
-        hint: this.kept.length === 0 ? 'nothing was replaced' : `what stood there is in ${this.kept.join(', ')}`,
-        cause: thrown,
-      });
-    }
-  }
-}
-
-async function freeName(wanted: string): Promise<string> {
-  for (let number = 1; ; number += 1) {
-    const name = number === 1 ? wanted : `${wanted}-${number}`;
-    if ((await lstat(name).catch(() => undefined)) === undefined) return name;
-  }
-}
-
-/** Both folders are synced: a crash later finds it under one name. */
-async function move(from: string, to: string): Promise<void> {
-  try {
-    await rename(from, to);
-    await syncFolder(dirname(to));
-    if (dirname(from) !== dirname(to)) await syncFolder(dirname(from));
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOTEMPTY' || code === 'EEXIST') throw occupiedMeanwhile(to);
-    throw await diskError(error, `rename ${basename(from)} to`, to, 0);
-  }
 }

@@ -178,11 +178,11 @@ describe('members that are built', () => {
     expect(report).toMatchObject({ ok: true });
     const kept = report.ok ? report.kept : [];
     expect(kept.map((path) => path.slice(folder.length).replace(/\d{8}T\d{6}Z/, 'TIME'))).toEqual([
-      '/m1.before-restore-TIME',
       '/logs.before-restore-TIME',
+      '/m1.before-restore-TIME',
       '/m2.before-restore-TIME',
     ]);
-    expect(readdirSync(kept[1]!)).toEqual([WAL]);
+    expect(readdirSync(kept[0]!)).toEqual([WAL]);
     expect(readdirSync(at('logs'))).toEqual([WAL]);
   });
 
