@@ -98,7 +98,8 @@ async function ask(
   }
 }
 
-function passOn(thrown: unknown, signal: AbortSignal): void {
+/** Throws on what asking again would not mend; returns for all else. */
+export function passOn(thrown: unknown, signal: AbortSignal): void {
   if (signal.aborted) throw thrown;
   if (thrown instanceof WardenError && HOPELESS.has(thrown.code)) {
     const hint = thrown.hint ?? 'users and passwords are those that the cluster had at the time of the backup';

@@ -7,6 +7,7 @@ import { MemberClient } from '../../etcd/member.ts';
 import type { ClusterAccess } from '../../etcd/types.ts';
 import type { RestoreRecord } from '../../format/types.ts';
 import type { RestoreContext } from '../types.ts';
+import { passOn } from './look.ts';
 
 const POLL_MS = 500;
 
@@ -21,7 +22,8 @@ export interface RecordSearch {
 }
 
 /**
- * @throws WardenError `verification-failed` when those who answer are of a cluster that no record names, `unreachable` when nobody answers in time
+ * @throws WardenError `verification-failed` when those who answer are of a cluster that no record names, `unreachable` when nobody answers in time,
+ *   `login-failed` and the like when asking again would not help
  */
 export async function recordOfCluster({ records, access, signal, progress, timeoutMs }: RecordSearch): Promise<RestoreRecord> {
   const newestFirst = records.toSorted((a, b) => Date.parse(b.time) - Date.parse(a.time));
@@ -53,7 +55,8 @@ async function clusterIdAt(access: ClusterAccess, endpoint: string, signal: Abor
   try {
     return (await client.status(signal)).clusterId;
   } catch (error) {
-    if (signal.aborted || !(error instanceof WardenError)) throw error;
+    if (!(error instanceof WardenError)) throw error;
+    passOn(error, signal);
     return error;
   } finally {
     client.close();
