@@ -40,7 +40,7 @@ function memberPlan(input: PlanInput, member: NewMember, target: PlanTarget): Me
 /**
  * etcd reads the `initial-*` ones only where it finds no WAL: a restored directory knows its members. They count when the directory is empty or another one by
  * mistake, and then `new` with this very token makes an empty member with the ids that the others expect: they take it for their own and never send it the data
- * (tried on 3.6.16: revision 2 beside 12, no error anywhere). With `existing` it gets everything from the others, or does not start.
+ * (tried on 3.4 to 3.7: revision 2 beside 12, no error anywhere). With `existing` it gets everything from the others, or does not start.
  */
 function etcdSettings(
   input: PlanInput,
