@@ -17,6 +17,8 @@ export interface PeerSight {
   /** Undefined: whoever listens did not say. */
   readonly clusterId: bigint | undefined;
   readonly why?: string;
+  /** Peer URLs of members that have been started in that cluster: only those have told it where they serve clients. */
+  readonly started: readonly string[];
 }
 
 /** A client endpoint that answers. */
@@ -25,6 +27,8 @@ export interface EndpointSight {
   readonly clusterId: bigint;
   /** Of the member behind it; empty when it does not tell. */
   readonly peerUrls: readonly string[];
+  /** As {@link PeerSight.started}. */
+  readonly started: readonly string[];
 }
 
 export interface Limits {
@@ -45,7 +49,10 @@ export async function askPeers(members: readonly NewMember[], tls: ClusterAccess
   return sights.flat();
 }
 
-type PeerAnswer = Pick<PeerSight, 'clusterId' | 'why'>;
+type PeerAnswer = Pick<PeerSight, 'clusterId' | 'why' | 'started'>;
+
+/** Longest member list that is read, bytes: a member takes 200. */
+const MAX_LIST = 64 * 1024;
 
 /** Undefined when nobody listens there. */
 function askPeer(url: string, tls: ClusterAccess['tls'], { signal, patienceMs }: Limits): Promise<PeerAnswer | undefined> {
@@ -59,17 +66,42 @@ function askPeer(url: string, tls: ClusterAccess['tls'], { signal, patienceMs }:
   };
   const request = (secure ? requestHttps : requestHttp)(`${url}/members`, options, (response) => {
     const id = String(response.headers['x-etcd-cluster-id'] ?? '');
-    resolve(
-      /^[0-9a-f]{1,16}$/.test(id)
-        ? { clusterId: BigInt(`0x${id}`) }
-        : { clusterId: undefined, why: `it answers ${response.statusCode}, not as a member of etcd` },
-    );
-    response.destroy();
+    if (!/^[0-9a-f]{1,16}$/.test(id)) {
+      resolve({ clusterId: undefined, why: `it answers ${response.statusCode}, not as a member of etcd`, started: [] });
+      response.destroy();
+      return;
+    }
+    const known = (started: readonly string[]): void => resolve({ clusterId: BigInt(`0x${id}`), started });
+    let body = '';
+    response.setEncoding('utf8');
+    response.on('data', (text: string) => {
+      body += text;
+      if (body.length > MAX_LIST) response.destroy();
+    });
+    response.on('end', () => known(startedIn(body)));
+    // Cut short: which cluster it is was said at the beginning.
+    response.on('close', () => known([]));
+    response.on('error', () => known([]));
   });
   request.on('socket', (socket) => socket.once('connect', () => (connected = true)));
-  request.on('error', (error) => resolve(connected ? { clusterId: undefined, why: reasonOf(error, patienceMs) } : undefined));
+  request.on('error', (error) => resolve(connected ? { clusterId: undefined, why: reasonOf(error, patienceMs), started: [] } : undefined));
   request.end();
   return promise;
+}
+
+/** Ids in it are numbers that JSON.parse rounds; URLs tell as much. */
+function startedIn(body: string): string[] {
+  let list: unknown;
+  try {
+    list = JSON.parse(body);
+  } catch {
+    return [];
+  }
+  const strings = (value: unknown): string[] => (Array.isArray(value) ? value.filter((each) => typeof each === 'string') : []);
+  return (Array.isArray(list) ? list : []).flatMap((member: unknown) => {
+    const { peerURLs, clientURLs } = Object(member) as { readonly peerURLs?: unknown; readonly clientURLs?: unknown };
+    return strings(clientURLs).length > 0 ? strings(peerURLs) : [];
+  });
 }
 
 /**
@@ -108,7 +140,8 @@ async function askEndpoint(access: ClusterAccess, endpoint: string, signal: Abor
     client = new MemberClient(access, endpoint);
     const [status, list] = await Promise.all([client.status(signal), client.memberList({ signal }).catch(() => undefined)]);
     const peerUrls = list?.members.find(({ id }) => id === status.memberId)?.peerUrls ?? [];
-    return { endpoint: client.endpoint, clusterId: status.clusterId, peerUrls };
+    const started = list?.members.flatMap((member) => (member.clientUrls.length > 0 ? member.peerUrls : [])) ?? [];
+    return { endpoint: client.endpoint, clusterId: status.clusterId, peerUrls, started };
   } catch {
     return undefined; // down, or not to be asked: the peer URLs tell as well
   } finally {

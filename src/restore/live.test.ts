@@ -20,12 +20,14 @@ const peer = (index: number, clusterId?: bigint): PeerSight => ({
   member: `m${index}`,
   url: `http://10.0.0.${index}:2380`,
   clusterId,
+  started: [],
   ...(clusterId === undefined ? { why: 'it hangs up' } : {}),
 });
 const endpoint = (index: number, clusterId: bigint): EndpointSight => ({
   endpoint: `http://10.0.0.${index}:2379`,
   clusterId,
   peerUrls: [`http://10.0.0.${index}:2380`],
+  started: [],
 });
 
 describe('who answers where the new cluster is to be', () => {
@@ -62,6 +64,22 @@ describe('who answers where the new cluster is to be', () => {
 
   test('the members of this very restore, which the others start on their own machines', () => {
     expect(judge([peer(1, THREE.clusterId), peer(2, THREE.clusterId)], [endpoint(1, THREE.clusterId)])).toEqual({ notes: [] });
+  });
+
+  test('a member that was started in this very cluster and lost its directory: a restore would bring it back without what it acknowledged', () => {
+    const started = ['http://10.0.0.1:2380', 'http://10.0.0.3:2380'];
+    for (const { refusal } of [
+      judge([{ ...peer(1, THREE.clusterId), started }]),
+      judge([], [{ ...endpoint(1, THREE.clusterId), started }]),
+    ])
+      expect(refusal).toMatchObject({
+        code: 'refused',
+        message: expect.stringContaining('m3 has been started in cluster'),
+        hint: expect.stringContaining('`etcd-warden member replace m3`'),
+      });
+    // In another cluster it may have been whatever it was; here it was not started yet.
+    expect(judge([{ ...peer(1, OTHER), started }]).refusal).toBeUndefined();
+    expect(judge([{ ...peer(1, THREE.clusterId), started: started.slice(0, 1) }]).refusal).toBeUndefined();
   });
 
   test('somebody who cannot be asked, and a cluster elsewhere: notes', () => {
@@ -103,10 +121,10 @@ describe('asking', () => {
     return `127.0.0.1:${(server.address() as AddressInfo).port}`;
   }
 
-  function etcdLike(clusterId: string): Server {
+  function etcdLike(clusterId: string, list: unknown = []): Server {
     return createHttp((request, response) => {
       if (request.url === '/members') response.setHeader('X-Etcd-Cluster-ID', clusterId);
-      response.end('[]');
+      response.end(typeof list === 'string' ? list : JSON.stringify(list));
     });
   }
 
@@ -117,7 +135,7 @@ describe('asking', () => {
 
   test('a member says which cluster it is of', async () => {
     const url = `http://${await listening(etcdLike('cdf818194e3a8c32'))}`;
-    expect(await ask(url)).toEqual({ member: 'm1', url, clusterId: 0xcdf818194e3a8c32n });
+    expect(await ask(url)).toEqual({ member: 'm1', url, clusterId: 0xcdf818194e3a8c32n, started: [] });
   });
 
   test('what is no member, hangs up, is silent or speaks no TLS listens all the same', async () => {
@@ -128,6 +146,19 @@ describe('asking', () => {
     expect(await ask(`http://${hanging}`)).toMatchObject({ clusterId: undefined });
     const silent = await listening(createTcp((socket) => socket.on('error', () => undefined).resume()));
     expect(await ask(`http://${silent}`, 100)).toMatchObject({ why: 'no answer within 100 ms' });
+  });
+
+  test('and which members were started: those that told where they serve clients', async () => {
+    const list = [
+      { peerURLs: ['http://a:1', 'http://b:1'], clientURLs: ['http://a:2'] },
+      { peerURLs: ['http://c:1'], clientURLs: [] },
+      { peerURLs: ['http://d:1'] },
+      { clientURLs: ['http://e:2'] },
+      null,
+    ];
+    expect((await ask(`http://${await listening(etcdLike('abc', list))}`))?.started).toEqual(['http://a:1', 'http://b:1']);
+    for (const odd of ['{"no":"list"}', 'no JSON', 'x'.repeat(200_000)])
+      expect(await ask(`http://${await listening(etcdLike('abc', odd))}`)).toMatchObject({ clusterId: 0xabcn, started: [] });
   });
 
   test('a peer port that wants a certificate: ours is shown where it is still there, theirs is not judged', async () => {

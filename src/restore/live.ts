@@ -53,6 +53,19 @@ export async function lookForLiving({ cluster, targets, access, signal }: LiveOp
   return { peers, endpoints, ownUrls: urls.filter((_, index) => own[index]) };
 }
 
+/**
+ * A target that took part in this very cluster: with its old ids and an empty log it could help to elect a leader that lacks what it had acknowledged. One that was never
+ * started is welcome, whatever the others have written meanwhile.
+ */
+function startedBefore(
+  { clusterId, members }: NewCluster,
+  targets: readonly string[],
+  sights: readonly Pick<PeerSight, 'clusterId' | 'started'>[],
+): string | undefined {
+  const started = sights.filter((sight) => sight.clusterId === clusterId).flatMap((sight) => sight.started);
+  return members.find(({ name, peerUrls }) => targets.includes(name) && peerUrls.some((url) => started.includes(url)))?.name;
+}
+
 /** Pure. */
 export function judgeLiving(
   cluster: NewCluster,
@@ -95,6 +108,18 @@ export function judgeLiving(
       }),
     };
   }
+  const gone = startedBefore(cluster, targets, [...peers, ...endpoints]);
+  if (gone !== undefined)
+    return {
+      notes: [],
+      refusal: new WardenError(
+        'refused',
+        `${gone} has been started in cluster ${hex(cluster.clusterId)} already, which this restore made and which runs`,
+        {
+          hint: `what it told the others since then is lost with its directory, so it must come back as a new member: \`etcd-warden member replace ${gone}\`; --attempt with another number makes another cluster`,
+        },
+      ),
+    };
   return {
     notes: [
       ...named.map((each) => `${each} still runs: stop it before any member of the new cluster is started`),
