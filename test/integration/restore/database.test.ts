@@ -113,7 +113,7 @@ async function checkFile(path: string, built: BuiltDatabase, ids: readonly bigin
     expect(file.size).toBe(built.bytes);
     await check(file, { snapshot: true });
     const membership = await membersOf(await openBolt(file));
-    expect(membership.members.map(({ id }) => id).toSorted()).toEqual([...ids].toSorted());
+    expect(new Set(membership.members.map(({ id }) => id))).toEqual(new Set(ids));
     expect(membership.removed).toEqual([]);
   } finally {
     await file.close();
