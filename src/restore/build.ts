@@ -25,17 +25,11 @@ import type { Builder, BuildRequest, BuildResult, BuiltDatabase, RestoreContext 
  * building and writing throw: then all places are as they were, and nothing else is left
  */
 export async function buildMembers(request: BuildRequest, context: RestoreContext): Promise<BuildResult> {
-  const { targets, source, replace, owner } = request;
+  const { targets, owner } = request;
   requireMembers(request);
-  const chosen = await chooseBuilder({ ...request, ...foreseen(request) }, context.signal);
+  const wish = await chooseBuilder({ ...request, ...foreseen(request) }, context.signal);
   const places = await clearPlaces(request, context);
-  await checkPlaces(places, {
-    neededBytes: source.databaseBytes,
-    replace,
-    owner,
-    plainFile: chosen.name === 'etcdutl',
-    signal: context.signal,
-  });
+  const chosen = await checkRoom(places, wish, request, context.signal);
   const stagings: Staging[] = [];
   try {
     for (const place of places) stagings.push(await openStaging(place));
@@ -98,6 +92,25 @@ async function clearPlaces({ targets }: BuildRequest, { logger }: RestoreContext
     places.push(leftovers.blocked ? await findPlace(target) : place);
   }
   return places;
+}
+
+/** etcdutl reads a plain file that needs as much room again as the database: where only that is missing, it is done without. */
+async function checkRoom(
+  places: readonly Place[],
+  wish: ChosenBuilder,
+  { source, replace, owner, builder }: BuildRequest,
+  signal: AbortSignal,
+): Promise<ChosenBuilder> {
+  const options = { neededBytes: source.databaseBytes, replace, owner, signal };
+  try {
+    await checkPlaces(places, { ...options, plainFile: wish.name === 'etcdutl' });
+    return wish;
+  } catch (error) {
+    const full = error instanceof WardenError && error.code === 'disk-full';
+    if (!full || wish.name === 'native' || builder === 'etcdutl') throw error;
+    await checkPlaces(places, options);
+    return { name: 'native', reason: 'there is no room for the plain file that etcdutl reads', program: undefined };
+  }
 }
 
 interface Built {

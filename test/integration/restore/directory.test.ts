@@ -15,6 +15,7 @@ import { dirname, join } from 'node:path';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { decodeRestoreRecord } from '../../../src/format/restore-record.ts';
 import { buildMembers } from '../../../src/restore/build.ts';
+import { program } from '../../../tools/programs.ts';
 import { startCluster, type Cluster } from '../../support/cluster.ts';
 import { restoreContext, snapshotSource } from '../../support/database-source.ts';
 import { removeFolder, temporaryFolder } from '../../support/watchdog.ts';
@@ -285,6 +286,20 @@ describe('a disk', () => {
       message: expect.stringMatching(/is too small: \d+ bytes are free, \d+ are needed/),
     });
     expect(report.ok ? '' : report.hint).toMatch(/for the database of m1, 64000000 for the WAL of m1; free \d+ bytes/);
+  });
+
+  test.runIf(canMount)('that has no room for the file that etcdutl reads is restored to without it', () => {
+    mkdirSync(at('disk'));
+    // The log is sparse, but counted: 64 MB and 1 MiB, the database, and not as much again.
+    const size = 64_000_000 + 2 ** 20 + Math.ceil(1.5 * statSync(snapshot).size);
+    const mounted = ['unshare', '-rm', 'sh', '-c', `mount -t tmpfs -o size=${size} tmpfs ${at('disk')} && "$@"`, 'sh'];
+    const asked = { etcdutl: program('etcdutl', '3.6'), targets: [{ member: 'm1', dataDir: at('disk/m1') }] };
+    expect(carryOutBy(mounted, order({ ...asked, builder: 'auto' }))).toMatchObject({
+      ok: true,
+      builder: 'native',
+      reason: 'there is no room for the plain file that etcdutl reads',
+    });
+    expect(carryOutBy(mounted, order({ ...asked, builder: 'etcdutl' }))).toMatchObject({ ok: false, code: 'disk-full' });
   });
 
   test.runIf(canMount)('that is the data directory itself, and another one the WAL directory, are filled inside', () => {
