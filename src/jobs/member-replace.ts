@@ -197,9 +197,10 @@ async function straysAt(urls: readonly string[], access: ClusterAccess, clusterI
   const credentials = credentialsOf(access);
   const found = await Promise.all(
     urls.map(async (url): Promise<Stray[]> => {
-      if (whyNotDial(credentials.parse(url), credentials.endpoints) !== undefined) return [];
-      const client = new MemberClient(access, url);
+      let client: MemberClient | undefined;
       try {
+        if (whyNotDial(credentials.parse(url), credentials.endpoints) !== undefined) return [];
+        client = new MemberClient(access, url);
         const status = await client.status(signal);
         return status.clusterId === clusterId
           ? []
@@ -207,7 +208,7 @@ async function straysAt(urls: readonly string[], access: ClusterAccess, clusterI
       } catch {
         return []; // silence is what is hoped for
       } finally {
-        client.close();
+        client?.close();
       }
     }),
   );
@@ -222,8 +223,7 @@ async function evidenceOf(
   const lines = subjectOf(state).old === undefined ? [] : ((await manager?.log(context.signal)) ?? []);
   const log = symptomsOfLog(lines);
   // What cannot be read is told when the member is to be started.
-  const configured = (await manager?.config(context.signal).catch(() => undefined))?.name;
-  const managed = manager === undefined || configured === undefined ? undefined : { by: manager.name, name: configured };
+  const managed = await manager?.config(context.signal).catch(() => undefined);
   if (!state.cluster.alarms.some(({ type }) => type === 'CORRUPT')) return { log, managed, differing: undefined };
   const { members } = await compareHashes(sight, { access, context: { signal: context.signal, progress: context.progress } });
   const byHash = Map.groupBy(

@@ -75,6 +75,7 @@ export const MEMBER_RULES = {
   'not-broken': 'nothing is wrong with the member that is to be replaced',
   'corrupt-elsewhere': 'CORRUPT is armed for another member than the one that is to be replaced',
   'wrong-data': 'the data directory that was named is that of another member',
+  'start-settings': 'what the unit or static pod would start is not what the cluster needs',
   managed: 'somebody else seems to manage the membership (RKE2, k3s)',
 } as const;
 

@@ -155,11 +155,11 @@ export interface FakeKubelet extends AsyncDisposable {
 }
 
 /** Runs the etcd of a manifest for as long as that lies in the folder, with the flags that it has, as the kubelet does. */
-export function fakeKubelet(folder: string, cluster: Cluster, member: Member, manifest: (initialCluster: string) => string): FakeKubelet {
+export function fakeKubelet(folder: string, member: Member, manifest: string): FakeKubelet {
   const manifests = join(folder, 'manifests');
   const path = join(manifests, 'etcd.yaml');
   mkdirSync(manifests, { recursive: true });
-  writeFileSync(path, manifest(initialClusterOf(cluster)));
+  writeFileSync(path, manifest);
   let busy: Promise<void> | undefined;
   const turn = async (): Promise<void> => {
     const present = existsSync(path);

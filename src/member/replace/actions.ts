@@ -182,7 +182,11 @@ async function start(step: Extract<Step, { kind: 'start' }>, name: string, world
     return untilItChanges(step, name, setting, pace.waitMs, () => `waiting until etcd of ${name} is started`);
   }
   const told: string[] = [];
-  if (!(await manager.running(context.signal))) {
+  const running = await manager.running(context.signal);
+  const astray = running && world.state.data?.data === 'none' && faultsOf(await manager.config(context.signal), joined).length > 0;
+  // systemd, or somebody, has started it too early: it ends again and again, and never joins.
+  if (astray) await manager.stop(context.signal);
+  if (astray || !running) {
     const edit = await manager.setExisting(stampOf(setting.now()), context.signal);
     crashPoint('after-edit');
     if (edit !== undefined) told.push(`line ${edit.line} of ${edit.path} is now ${edit.after?.trim()}; what it was is in ${edit.copy}`);

@@ -1,5 +1,6 @@
 /** What is wrong with a member, by what it and the others answer, by its files and by its log. Pure. */
 import { hex } from '../../etcd/ids.ts';
+import type { StartConfig } from './manifest/start-config.ts';
 import { labelOf } from './subject.ts';
 import type { ClusterSight, DataSight, SeenMember, Symptom } from './types.ts';
 
@@ -62,8 +63,8 @@ export interface Evidence {
   readonly log: readonly Symptom[];
   /** Ids of voters whose hash differs from what most have; undefined = nobody was asked. */
   readonly differing: readonly bigint[] | undefined;
-  /** What the unit or static pod that was named calls its member; undefined = it does not say. */
-  readonly managed: { readonly by: string; readonly name: string } | undefined;
+  /** With what the unit or static pod that was named starts its member; undefined = that cannot be told. */
+  readonly managed: StartConfig | undefined;
 }
 
 /** Empty = nothing is wrong with it. */
@@ -86,7 +87,7 @@ export function symptomsOf(member: SeenMember, { cluster, data, log, differing }
     });
   }
   if (data !== undefined && data.data === 'none' && member.started && !member.reachable)
-    found.push({ code: 'disk-gone', message: `${data.dataDir} holds no data` });
+    found.push({ code: 'disk-gone', message: `${data.dataDir} ${data.exists ? 'holds no data' : 'does not exist: is its disk mounted?'}` });
   if (data?.identity?.kind === 'known' && data.identity.clusterId !== cluster.clusterId && stray === undefined) {
     found.push({
       code: 'other-cluster',

@@ -1,8 +1,10 @@
 /** What must be so before a member may be taken out. Pure; each rule with its reason, as `--dry-run` shows it. */
 import { hex } from '../../etcd/ids.ts';
+import { startWith } from '../join.ts';
 import type { MemberGate } from '../types.ts';
 import { gate, majority } from '../words.ts';
 import { symptomsOf, type Evidence } from './diagnose.ts';
+import { faultsOf } from './manifest/start-config.ts';
 import { joiningOf } from './next.ts';
 import { labelOf, nameOf, subjectOf, type Subject } from './subject.ts';
 import type { ClusterSight, ReplaceState, SeenMember } from './types.ts';
@@ -32,6 +34,7 @@ export function replaceGates(state: ReplaceState, options: GateOptions): MemberG
     ...majorityAfter(subject, others, options),
     ...underWay(others),
     ...versions(state, subject),
+    ...settings(state, subject, options.evidence),
   ];
 }
 
@@ -50,8 +53,8 @@ function place(state: ReplaceState, { old, fresh }: Subject, { managed }: Eviden
   const { data, cluster } = state;
   const name = nameOf(state);
   const hint = `run this on the machine of ${name}, or without --data-dir, --unit and --static-pod`;
-  if (managed !== undefined && managed.name !== name)
-    return [gate('wrong-data', 'refused', `${managed.by} runs ${managed.name}, not ${name}`, { member: managed.name, hint })];
+  if (managed?.name !== undefined && managed.name !== name)
+    return [gate('wrong-data', 'refused', `${managed.where} runs ${managed.name}, not ${name}`, { member: managed.name, hint })];
   const identity = data?.identity;
   if (data === undefined || identity?.kind !== 'known' || identity.clusterId !== cluster.clusterId) return [];
   const owner = cluster.members.find(({ id }) => id === identity.memberId);
@@ -198,4 +201,20 @@ function versions(state: ReplaceState, subject: Subject): MemberGate[] {
   const { as, why, warning } = joiningOf(state, subject);
   const message = `it comes back as a ${as}: ${why}`;
   return [warning === undefined ? gate('version-hazard', 'passed', message) : gate('version-hazard', 'warned', `${message}; ${warning}`)];
+}
+
+/** What only its operator changes is told before anything is removed, not when the member is missing already. */
+function settings(state: ReplaceState, { old, fresh, peerUrls }: Subject, { managed }: Evidence): MemberGate[] {
+  if (managed === undefined || peerUrls === undefined) return [];
+  const name = nameOf(state);
+  const others = state.cluster.members.filter((member) => member !== old && member !== fresh);
+  const members = [...others, { id: 0n, name, peerUrls, clientUrls: [], learner: false }];
+  const { initialCluster } = startWith(name, 0n, members);
+  const faults = faultsOf({ ...managed, initialClusterState: 'existing' }, { name, initialCluster });
+  if (faults.length === 0) return [gate('start-settings', 'passed', `${managed.where} lists the members as they are`)];
+  return faults.map((fault) =>
+    gate('start-settings', 'warned', fault, {
+      hint: `change it by hand: ${name} is not started before; etcd-warden changes initial-cluster-state alone`,
+    }),
+  );
 }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { symptomsOf, symptomsOfLog, type Evidence } from './diagnose.ts';
 import { replaceGates, waysOut } from './gates.ts';
+import type { StartConfig } from './manifest/start-config.ts';
 import { nextStep } from './next.ts';
 import { rancherProcedure } from './rancher.ts';
 import { labelOf, nameOf, subjectOf, validNote } from './subject.ts';
@@ -56,6 +57,7 @@ const NOTE: ReplaceNote = {
 const DATA: DataSight = {
   dataDir: '/data',
   walDir: undefined,
+  exists: true,
   data: 'none',
   identity: undefined,
   inUse: false,
@@ -210,6 +212,27 @@ describe('the rules', () => {
       .map(({ rule }) => rule);
   }
 
+  const unit = (name: string | undefined, initialCluster = 'm1=http://p1:2380,m2=http://p2:2380,m3=http://p3:2380'): StartConfig => ({
+    where: 'etcd.service',
+    name,
+    initialCluster,
+    initialClusterState: 'new',
+  });
+
+  test('warn of an initial-cluster that is not the list of members, and of nothing that is changed here', () => {
+    const verdict = (managed: StartConfig, one = state([...TWO, down(3)])): string | undefined =>
+      replaceGates(one, {
+        healthy: false,
+        degraded: false,
+        evidence: { ...EVIDENCE, cluster: one.cluster, managed },
+        clusterName: 'main',
+      }).find(({ rule }) => rule === 'start-settings')?.verdict;
+    expect(verdict(unit('m3'))).toBe('passed');
+    expect(verdict(unit(undefined, 'm3=http://p3:2380'))).toBe('warned');
+    expect(verdict(unit('m3'), state(TWO, { note: NOTE }))).toBe('passed');
+    expect(verdict(unit('m9'), state(TWO, { name: 'm9' }))).toBeUndefined();
+  });
+
   test('let one broken member of three go, and a healthy one only on request', () => {
     expect(refusals(state([...TWO, down(3)]))).toEqual([]);
     expect(refusals(state([...TWO, member(3)]))).toEqual(['not-broken']);
@@ -260,8 +283,8 @@ describe('the rules', () => {
     expect(refusals(state([...TWO, down(3)], { data: known(3n) }))).toEqual([]);
     // The same id in another cluster is somebody else.
     expect(refusals(state([...TWO, down(3)], { data: known(2n, 0xc2n) }))).toEqual([]);
-    expect(refusals(state([...TWO, down(3)]), { evidence: { managed: { by: 'etcd.service', name: 'm2' } } })).toEqual(['wrong-data']);
-    expect(refusals(state([...TWO, down(3)]), { evidence: { managed: { by: 'etcd.service', name: 'm3' } } })).toEqual([]);
+    expect(refusals(state([...TWO, down(3)]), { evidence: { managed: unit('m2') } })).toEqual(['wrong-data']);
+    expect(refusals(state([...TWO, down(3)]), { evidence: { managed: unit('m3') } })).toEqual([]);
   });
 });
 
@@ -287,6 +310,7 @@ describe('the diagnosis', () => {
 
   test('tells what its files show', () => {
     expect(find(down(3), { data: DATA })).toEqual(['down', 'disk-gone']);
+    expect(find(down(3), { data: { ...DATA, exists: false } })).toEqual(['down', 'disk-gone']);
     expect(find(down(3), { data: { ...known(3n), damage: ['gone'] } })).toEqual(['down', 'damaged-db']);
   });
 

@@ -51,7 +51,9 @@ export async function runReplace(setting: ReplaceSetting, onStep: (step: StepDon
       });
     }
     const started = performance.now();
-    const told = await carryOut(step, world, setting);
+    const told = await carryOut(step, world, setting).catch((error: unknown) => {
+      throw signal.aborted ? interrupted(signal.reason, name) : error;
+    });
     const message = [doneText(step, name), ...told].join('; ');
     remarks.push(...told.filter((one) => one.startsWith('warning: ') || one.startsWith('to go on ')));
     const done: StepDone = { step: step.kind, message, tookMs: Math.round(performance.now() - started) };
@@ -60,4 +62,12 @@ export async function runReplace(setting: ReplaceSetting, onStep: (step: StepDon
     setting.context.progress({ step: step.kind, subject: name, message, finished: true });
     onStep(done);
   }
+}
+
+function interrupted(reason: unknown, name: string): WardenError {
+  const stopped = reason instanceof Error ? reason.message : 'stopped';
+  return new WardenError('interrupted', `${stopped} while ${name} was being replaced`, {
+    hint: 'the same command again goes on from what it sees',
+    cause: reason,
+  });
 }

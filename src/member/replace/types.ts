@@ -53,6 +53,8 @@ export type Identity =
 export interface DataSight {
   readonly dataDir: string;
   readonly walDir: string | undefined;
+  /** Whether there is such a directory at all. */
+  readonly exists: boolean;
   /** `none`: neither `member` nor a log is in it, so that etcd would start anew there. */
   readonly data: 'none' | 'present';
   readonly identity: Identity | undefined;

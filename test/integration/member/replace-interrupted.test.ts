@@ -32,8 +32,14 @@ describe('a replacement', () => {
   });
 
   const words = (member = 'm3'): string[] => [
-    ...['member', 'replace', member, '--config', subject.configPath, '--platform', 'systemd', '--unit', unit.unit],
-    ...['--environment-file', unit.environmentFile, '--data-dir', cluster.members[2]!.dataDir],
+    'member',
+    'replace',
+    member,
+    `--config=${subject.configPath}`,
+    '--platform=systemd',
+    `--unit=${unit.unit}`,
+    `--environment-file=${unit.environmentFile}`,
+    `--data-dir=${cluster.members[2]!.dataDir}`,
   ];
 
   test('of a healthy member is refused, and nothing is done in a dry run', async () => {

@@ -1,10 +1,20 @@
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startCluster, type Cluster, type ClusterOptions } from '../../support/cluster.ts';
+import { until } from '../../support/processes.ts';
 import { product, type Product } from '../../support/product.ts';
-import { BREAKS, environmentIn, expectWhole, fakeKubelet, joinFlags, oldData, replaced } from '../../support/replacing.ts';
+import {
+  BREAKS,
+  environmentIn,
+  expectWhole,
+  fakeKubelet,
+  initialClusterOf,
+  joinFlags,
+  oldData,
+  replaced,
+} from '../../support/replacing.ts';
 
 let folder: string;
 
@@ -63,29 +73,40 @@ test.concurrent('a member of 3.4 on another machine is replaced by what its oper
   });
 });
 
-test.concurrent('a member of 3.5 in a static pod is replaced, and one line of its manifest changes', async () => {
+test.concurrent('a member of 3.5 in a static pod is replaced, one line of its manifest changes, and another one is left to its operator', async () => {
   await around('3.5', 'its disk is gone', async (cluster, subject) => {
     const member = cluster.members[2]!;
     const own = join(folder, 'kubernetes');
     mkdirSync(own);
-    const template = readFileSync(join(import.meta.dirname, '../../support/static-pod.yaml'), 'utf8');
-    await using kubelet = fakeKubelet(own, cluster, member, (initialCluster) =>
-      template.replace('INITIAL_CLUSTER', initialCluster).replace('NAME', member.name),
-    );
-    copyFileSync(kubelet.manifest, join(folder, 'before.yaml'));
-    const { result } = await replaced({
+    const template = readFileSync(join(import.meta.dirname, '../../support/static-pod.yaml'), 'utf8').replace('NAME', member.name);
+    // As kubeadm leaves it on the first control plane: with an empty disk the kubelet has made a cluster of its own of it.
+    const alone = template.replace('INITIAL_CLUSTER', `m3=${member.peer}`);
+    await using kubelet = fakeKubelet(own, member, alone);
+    await until(async () => (await member.status().catch(() => undefined))?.leader !== undefined, 'the kubelet does not start it');
+    const told: string[] = [];
+    const { task, result } = await replaced({
       product: subject,
       member: 'm3',
       request: { place: { dataDir: member.dataDir, walDir: undefined }, managedBy: { staticPod: kubelet.manifest } },
+      tell(text) {
+        told.push(text);
+        const held = join(own, 'etcd.yaml.held-by-etcd-warden');
+        writeFileSync(held, readFileSync(held, 'utf8').replace(`m3=${member.peer}`, /initial-cluster=(m1\S+)/.exec(text)![1]!));
+      },
     });
-    expect(result.steps.map(({ step }) => step)).toEqual(expect.arrayContaining(['remove', 'stop', 'add', 'start', 'check']));
-    const [before, after] = [join(folder, 'before.yaml'), kubelet.manifest].map((path) => readFileSync(path, 'utf8').split('\n'));
+    expect(task.preview.symptoms.map(({ code }) => code)).toContain('other-cluster');
+    expect(task.preview.gates.find(({ rule }) => rule === 'start-settings')).toMatchObject({ verdict: 'warned' });
+    expect(told).toEqual([expect.stringMatching(/not started before this is changed.*exactly the members there are/s)]);
+    expect(result.steps.map(({ step }) => step)).toEqual(expect.arrayContaining(['remove', 'stop', 'move-data', 'add', 'start', 'check']));
+    const after = readFileSync(kubelet.manifest, 'utf8').split('\n');
     // kubeadm writes the flag for joined members only, so a line comes to it.
-    const line = after!.findIndex((text) => text.includes('initial-cluster-state'));
-    expect(after![line]).toBe('    - --initial-cluster-state=existing');
-    expect(after!.toSpliced(line, 1)).toEqual(before);
+    const line = after.findIndex((text) => text.includes('initial-cluster-state'));
+    expect(after[line]).toBe('    - --initial-cluster-state=existing');
+    expect(after.toSpliced(line, 1).join('\n')).toBe(template.replace('INITIAL_CLUSTER', initialClusterOf(cluster)));
     expect(readdirSync(dirname(kubelet.manifest))).toEqual(['etcd.yaml']);
-    expect(readdirSync(own).filter((name) => name.startsWith('etcd.yaml.replaced-'))).toHaveLength(1);
+    const [copy, ...others] = readdirSync(own).filter((name) => name.startsWith('etcd.yaml.'));
+    expect(others).toEqual([]);
+    expect(readFileSync(join(own, copy!), 'utf8')).toBe(alone);
   });
 });
 

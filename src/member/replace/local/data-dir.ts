@@ -3,6 +3,7 @@ import { chmod, chown, lstat, mkdir, open, readdir, rename, stat } from 'node:fs
 import { basename, dirname, join } from 'node:path';
 import { asError, WardenError } from '../../../errors.ts';
 import type { DataSight, Identity } from '../types.ts';
+import { exists } from './files.ts';
 import { isLocked } from './locks.ts';
 import { identityIn, WAL_HEAD_BYTES } from './wal-head.ts';
 
@@ -23,6 +24,7 @@ export async function lookAtData({ dataDir, walDir }: DataPlace): Promise<DataSi
     return {
       dataDir,
       walDir,
+      exists: await exists(dataDir),
       data: present ? 'present' : 'none',
       identity: present ? await identityOf(walFolder, wal) : undefined,
       inUse: await isLocked(database),

@@ -84,6 +84,7 @@ describe('a data directory', () => {
     const place = make();
     expect(await lookAtData(place)).toEqual({
       ...place,
+      exists: true,
       data: 'present',
       identity: { kind: 'known', memberId: 0xfedcba9876543210n, clusterId: 0x8000000000000001n },
       inUse: false,

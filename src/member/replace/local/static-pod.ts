@@ -64,7 +64,7 @@ export function staticPodManager(manifest: string, podLogs: string = POD_LOGS): 
 /** `/var/log/pods/kube-system_etcd-NODE_UID/etcd/3.log`: the newest pod, the newest of its starts. */
 async function newestLog(folder: string): Promise<readonly string[]> {
   try {
-    const pods = (await readdir(folder)).filter((name) => /^kube-system_etcd-/.test(name));
+    const pods = (await readdir(folder)).filter((name) => name.startsWith('kube-system_etcd-'));
     const files = await Promise.all(
       pods.map(async (pod) => {
         const inside = join(folder, pod, 'etcd');
