@@ -1,8 +1,9 @@
 import { expect, test, type TestContext } from 'vitest';
+import { called } from '../../support/called.ts';
 import { startCluster, type Cluster, type ClusterOptions } from '../../support/cluster.ts';
 import { newcomer, type Newcomer } from '../../support/newcomer.ts';
 import { until } from '../../support/processes.ts';
-import { runWarden, startWarden } from '../../support/run-warden.ts';
+import { startWarden } from '../../support/run-warden.ts';
 
 type Finishing = Pick<TestContext, 'onTestFinished'>;
 
@@ -73,7 +74,7 @@ test.concurrent.for(['3.4', '3.5', '3.6', '3.7'] as const)(
     // A learner endangers nothing, and a voter that has caught up is no failure.
     expect(failed).toBe(0);
     // Run again, it has nothing to do.
-    const again = await runWarden(['member', 'add', 'm3', '--peer-urls', third.peerUrl, '--endpoints', m1!.endpoint, '--json']);
+    const again = await called(['member', 'add', 'm3', '--peer-urls', third.peerUrl, '--endpoints', m1!.endpoint, '--json']);
     expect(again.json()).toMatchObject({ outcome: 'nothing', hashes: { verdict: 'agree' } });
   },
 );

@@ -1,8 +1,9 @@
 import { expect, test, type TestContext } from 'vitest';
+import { called, type Called } from '../../support/called.ts';
 import { startCluster, type Cluster, type ClusterOptions } from '../../support/cluster.ts';
 import { newcomer, type Newcomer } from '../../support/newcomer.ts';
 import { until } from '../../support/processes.ts';
-import { runWarden, startWarden, type RunningWarden, type WardenResult } from '../../support/run-warden.ts';
+import { startWarden, type RunningWarden } from '../../support/run-warden.ts';
 
 type Finishing = Pick<TestContext, 'onTestFinished'>;
 
@@ -22,8 +23,8 @@ function line(cluster: Cluster, args: readonly string[]): string[] {
   return ['member', ...args, '--endpoints', cluster.endpoints.join(','), '--json'];
 }
 
-function member(cluster: Cluster, ...args: string[]): Promise<WardenResult> {
-  return runWarden(line(cluster, args));
+function member(cluster: Cluster, ...args: string[]): Promise<Called> {
+  return called(line(cluster, args));
 }
 
 /** The flags as they are printed for people, once they are. */
@@ -114,8 +115,8 @@ test.concurrent('a learner that somebody else added is promoted, and by nobody w
   await cluster.etcdctl(['user', 'add', 'someone:secret']);
   const { memberId } = await learner.status();
   const [m1] = cluster.members;
-  const as = (user: string, password: string, ...args: string[]): Promise<WardenResult> =>
-    runWarden(['member', ...args, '--endpoints', m1!.endpoint, '--user', user, '--json'], { env: { ETCDCTL_PASSWORD: password } });
+  const as = (user: string, password: string, ...args: string[]): Promise<Called> =>
+    called(['member', ...args, '--endpoints', m1!.endpoint, '--user', user, '--json'], { env: { ETCDCTL_PASSWORD: password } });
   const denied = await as('someone', 'secret', 'promote', memberId.toString(16), '--no-coordinate');
   expect(denied.json()).toMatchObject({ error: { code: 'permission-denied' } });
   const promoted = await as('root', 'root', 'promote', learner.name);
