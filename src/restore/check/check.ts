@@ -25,6 +25,8 @@ export interface CheckOptions {
   readonly progress: RestoreContext['progress'];
   /** How long members may be late, ms; 60 000 when not given. */
   readonly timeoutMs?: number;
+  /** For one member's hash, ms; when not given as long as its size takes from a slow disk, because clients wait for it. */
+  readonly hashTimeoutMs?: number;
 }
 
 const PATIENCE_MS = 60_000;
@@ -108,7 +110,7 @@ function compactedPast({ revision, compactRevision, members }: RestoreRecord, id
     : `${name} is compacted past ${revision}, which was restored`;
 }
 
-function asking({ access, signal, progress, record }: CheckOptions): AskHash {
+function asking({ access, signal, progress, record, hashTimeoutMs }: CheckOptions): AskHash {
   return async ({ status }, revision): Promise<MemberHash> => {
     const predictedMs = Math.max(1, Math.round((status.dbSizeInUse / HASH_RATE) * 1000));
     const name = record.members.find(({ id }) => BigInt(`0x${id}`) === status.memberId)?.name ?? status.endpoint;
@@ -120,7 +122,8 @@ function asking({ access, signal, progress, record }: CheckOptions): AskHash {
     const client = new MemberClient(access, status.endpoint);
     const still = setInterval(() => progress({ step: 'hash', message: `${name} still hashes its records`, subject: name }), STILL_EVERY_MS);
     try {
-      return await client.hashKv(revision, { timeoutMs: Math.max(SHORTEST_HASH_MS, predictedMs * COLD_FACTOR), signal });
+      const timeoutMs = hashTimeoutMs ?? Math.max(SHORTEST_HASH_MS, predictedMs * COLD_FACTOR);
+      return await client.hashKv(revision, { timeoutMs, signal });
     } finally {
       clearInterval(still);
       client.close();

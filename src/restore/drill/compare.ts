@@ -6,12 +6,13 @@ import { randomUUID } from 'node:crypto';
 import { WardenError } from '../../errors.ts';
 import type { RestoreRecord } from '../../format/restore-record.ts';
 import { CoordinationClient } from '../../etcd/coordination-client.ts';
-import { MemberClient } from '../../etcd/member.ts';
-import type { ClusterAccess, MemberStatus } from '../../etcd/types.ts';
-import { knownWrongHash } from '../../etcd/versions.ts';
+import type { ClusterAccess } from '../../etcd/types.ts';
 import type { KeyValue } from '../../mvcc/key-value.ts';
+import { checkRestored } from '../check/check.ts';
+import type { RestoreContext } from '../types.ts';
 
-/** HashKV of gigabytes that are not in memory, at the lowest priority. */
+/** Nobody waits for this etcd, and at the lowest priority it may be slow; the deadline of the drill is what ends it. */
+const READY_MS = 10 * 60_000;
 const HASH_MS = 60 * 60_000;
 /** A value has at most 1.5 MiB unless etcd was told otherwise. */
 const MAX_REPLY = 256 * 2 ** 20;
@@ -19,61 +20,40 @@ const MAX_REPLY = 256 * 2 ** 20;
 const NUL = Buffer.alloc(1);
 
 export class Comparison {
+  readonly #access: ClusterAccess;
   readonly #record: RestoreRecord;
-  readonly #member: MemberClient;
   readonly #keys: CoordinationClient;
   readonly #signal: AbortSignal;
+  readonly #progress: RestoreContext['progress'];
 
-  constructor(access: ClusterAccess, record: RestoreRecord, signal: AbortSignal) {
+  constructor(access: ClusterAccess, record: RestoreRecord, { signal, progress }: Pick<RestoreContext, 'signal' | 'progress'>) {
+    this.#access = access;
     this.#record = record;
     this.#signal = signal;
-    this.#member = new MemberClient(access, access.endpoints[0]!);
+    this.#progress = progress;
     this.#keys = new CoordinationClient(access, MAX_REPLY);
   }
 
   close(): void {
-    this.#member.close();
     this.#keys.close();
   }
 
   /**
-   * Who it is, and HashKV at the record's revision: leases that end after a restore change later revisions only.
+   * What `restore --check` asks before clients are let in: ids, members, alarms, revision, compact revision and HashKV.
    * @returns the release that answered
-   * @throws WardenError `verification-failed`; `unproved` where this release's own hash cannot be trusted
+   * @throws WardenError `verification-failed`; `unproved` where the hash of this release proves nothing, `timeout`
    */
   async record(): Promise<string> {
-    const { revision, compactRevision, hash, clusterId, members } = this.#record;
-    const status = await this.#member.status(this.#signal);
-    this.#identity(status, clusterId, members);
-    if (status.revision < BigInt(revision)) throw differs(`etcd has revision ${status.revision}, ${revision} was restored`);
-    const alarm = status.alarms[0]?.type;
-    if (alarm !== undefined) throw differs(`the alarm ${alarm} is armed on a cluster that was just restored`);
-    const answer = await this.#member.hashKv(BigInt(revision), { timeoutMs: HASH_MS, signal: this.#signal });
-    if (String(answer.compactRevision) !== compactRevision)
-      throw differs(`etcd has compact revision ${answer.compactRevision}, the restore record says ${compactRevision}`);
-    if (answer.hash !== hash) {
-      const known = knownWrongHash(status.version);
-      const sentence = `HashKV at revision ${revision} is ${answer.hash}, the restore record says ${hash}`;
-      if (known === undefined) throw differs(sentence);
-      throw new WardenError('unproved', `${sentence}; but ${known}`, { hint: 'drill with a later release of etcd (drill.etcd)' });
-    }
-    return status.version;
-  }
-
-  #identity(status: MemberStatus, clusterId: string, members: RestoreRecord['members']): void {
-    const [own] = members;
-    if (status.clusterId.toString(16) !== clusterId)
-      throw differs(`etcd has cluster id ${status.clusterId.toString(16)}, the restore record says ${clusterId}`);
-    if (status.memberId.toString(16) !== own?.id)
-      throw differs(`etcd has member id ${status.memberId.toString(16)}, the restore record says ${own?.id}`);
-  }
-
-  /** The members are exactly the new one, and it votes. @throws WardenError `verification-failed` */
-  async members(): Promise<void> {
-    const { members } = await this.#member.memberList({ linearizable: true, signal: this.#signal });
-    const listed = members.map(({ id, learner }) => `${id.toString(16)}${learner ? ' (learner)' : ''}`).join(', ');
-    const expected = this.#record.members.map(({ id }) => id).join(', ');
-    if (listed !== expected) throw differs(`the member list is ${listed}, the restore record says ${expected}`);
+    const options = { record: this.#record, access: this.#access, signal: this.#signal, progress: this.#progress };
+    const { outcome, reasons, members } = await checkRestored({ ...options, timeoutMs: READY_MS, hashTimeoutMs: HASH_MS });
+    const told = reasons.join('; ');
+    if (outcome === 'differs') throw differs(told);
+    if (outcome === 'waiting') throw new WardenError('timeout', `the scratch etcd did not answer everything: ${told}`);
+    if (outcome !== 'restored')
+      throw new WardenError('unproved', `its data could not be compared: ${told}`, {
+        hint: 'drill with another release of etcd (drill.etcd)',
+      });
+    return members[0]?.version ?? '';
   }
 
   /** Through the quorum, at the record's revision. @throws WardenError `verification-failed` */
@@ -114,10 +94,9 @@ export class Comparison {
   /** A key comes and goes: what was restored accepts writes. @throws WardenError `verification-failed`, or why the call failed */
   async write(): Promise<void> {
     const key = Buffer.from(`etcd-warden/drill/${randomUUID()}`);
-    const before = await this.#member.status(this.#signal);
     await this.#keys.run('writing a key', this.#signal, ({ client, options }) => client.kv.put({ key, value: key }, options));
     const found = await this.#get(key, '0');
-    if (found === undefined || !found.value.equals(key) || BigInt(found.mod_revision) <= before.revision)
+    if (found === undefined || !found.value.equals(key) || BigInt(found.mod_revision) <= BigInt(this.#record.revision))
       throw differs('etcd does not return a key that it has just accepted');
     await this.#keys.run('deleting a key', this.#signal, ({ client, options }) => client.kv.deleteRange({ key }, options));
     if ((await this.#get(key, '0')) !== undefined) throw differs('etcd still has a key that was deleted');

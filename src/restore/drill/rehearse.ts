@@ -113,7 +113,7 @@ async function inFolder(folder: string, request: RehearsalRequest, context: Rest
     alive: () => {},
   });
   try {
-    return { ...figures, ...(await ask(server, record, { request, startedMs, signal, say })) };
+    return { ...figures, ...(await ask(server, record, { request, startedMs, signal, say, progress: context.progress })) };
   } finally {
     await server.stop();
   }
@@ -124,6 +124,7 @@ interface Asking {
   readonly startedMs: number;
   readonly signal: AbortSignal;
   readonly say: Say;
+  readonly progress: RestoreContext['progress'];
 }
 
 async function ask(
@@ -131,14 +132,13 @@ async function ask(
   record: RestoreRecord,
   asking: Asking,
 ): Promise<Pick<Rehearsed, 'recoveryMs' | 'sampled' | 'etcd'>> {
-  const { request, startedMs, signal, say } = asking;
-  const comparison = new Comparison(server.access, record, signal);
+  const { request, startedMs, signal, say, progress } = asking;
+  const comparison = new Comparison(server.access, record, { signal, progress });
   const answers = async (): Promise<Pick<Rehearsed, 'recoveryMs' | 'sampled' | 'etcd'>> => {
     say('comparing its answers with the restore record');
     const etcd = await comparison.record();
-    await comparison.members();
     await comparison.count();
-    // This is where `restore --check` would say "restored".
+    // This is where clients would be let in.
     const recoveryMs = since(startedMs);
     say('comparing values with the backup');
     const sampled = await compareValues(comparison, request, signal);
