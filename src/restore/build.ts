@@ -58,7 +58,11 @@ export async function buildMembers(request: BuildRequest, context: RestoreContex
       })),
     };
   } finally {
-    for (const staging of stagings) await removeStaging(staging);
+    for (const staging of stagings)
+      // What came of the restore counts, and the next one to the same place removes it.
+      await removeStaging(staging).catch((error: unknown) => {
+        context.logger.warn({ err: error, path: staging.folder }, 'what was built in could not be removed');
+      });
   }
 }
 

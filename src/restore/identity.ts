@@ -86,7 +86,14 @@ function idOf(data: string | Buffer): bigint {
 
 function contentParts({ revision, only, without, bump }: Content): string[] {
   const prefixes = (name: string, list: readonly Buffer[]): string[] =>
-    list.length === 0 ? [] : [`${name}=${list.map((each) => each.toString('hex')).toSorted(byBytes)}`];
+    list.length === 0
+      ? []
+      : [
+          `${name}=${list
+            .map((each) => each.toString('hex'))
+            .toSorted(byBytes)
+            .join()}`,
+        ];
   return [
     ...(revision === undefined ? [] : [`revision=${revision}`]),
     ...prefixes('only', only),
