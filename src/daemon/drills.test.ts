@@ -109,6 +109,10 @@ describe('rehearsing restores on a schedule', () => {
       'of a store that cannot be listed',
       [SLOT, true, survey([], { stores: [{ store: 'local', newestVerifiedMs: 1, missing: 0, error: { code: 'x', message: 'x' } }] })],
     ],
+    [
+      'for a slot before the first backup',
+      [SLOT + HOUR, true, survey(['local', 's3'].map((store) => known(store, { firstMs: SLOT + 1 })))],
+    ],
     ['while the clock is not set', [HOUR * 10, true, survey()]],
   ])('not %s', async (_when, call) => {
     const { it, asked } = await drills();
@@ -166,7 +170,11 @@ describe('rehearsing restores on a schedule', () => {
     await settle();
     jobs.started[0]!.reject(new WardenError('job-crashed', 'gone'));
     await settle();
-    jobs.started[1]!.resolve([{ store: 's3', outcome: 'dreamt' }]);
+    // What it restored is taken away at once.
+    expect(jobs.verbs()).toEqual(['drill', 'sweep']);
+    jobs.started[1]!.resolve({});
+    await settle();
+    jobs.started[2]!.resolve([{ store: 's3', outcome: 'dreamt' }]);
     await settle();
     expect(lines.map(({ fields }) => fields['reason'])).toEqual(['gone', 'the answer is not understood']);
     expect(it.status().stores.map(({ last }) => last?.outcome)).toEqual(['inconclusive', 'inconclusive']);

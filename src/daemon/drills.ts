@@ -109,13 +109,17 @@ export class Drills {
     await this.#saving;
   }
 
-  /** Stores that hold something to rehearse, and have not been since the slot. What is dated in the future, by a clock that was wrong once, says nothing about it. */
+  /**
+   * Stores that held something to rehearse at the slot, and have not been since: a new installation waits for its first slot. What is dated in the future, by a clock
+   * that was wrong once, says nothing about it.
+   */
   #dueSince(slotMs: number, nowMs: number, survey: SurveyResult): string[] {
     const done = (atMs: number | undefined): boolean => atMs !== undefined && atMs >= slotMs && atMs <= nowMs;
     return survey.stores
       .filter(({ store, newestVerifiedMs, error }) => {
         if (newestVerifiedMs === undefined || error !== undefined || !this.#config.backup.stores.includes(store)) return false;
-        return !done(this.#known.get(store)?.last?.atMs);
+        const { firstMs = -Infinity, last } = this.#known.get(store) ?? {};
+        return firstMs <= slotMs && !done(last?.atMs);
       })
       .map(({ store }) => store);
   }
@@ -130,6 +134,9 @@ export class Drills {
       const outcome = await job.done;
       const atMs = clock.now();
       if (!outcome.ok && outcome.error.code === 'interrupted') return;
+      // It could not take away what it restored: the whole database, as it is.
+      if (!outcome.ok && (outcome.error.code === 'job-crashed' || outcome.error.code === 'job-stalled'))
+        await board.submit({ verb: 'sweep', request: { cluster } }).done;
       const startedMs = board.get(job.id)?.startedAtMs;
       if (startedMs !== undefined) metrics.set('etcd_warden_drill_duration_seconds', { cluster, store }, (atMs - startedMs) / 1000);
       const line = outcome.ok ? drillLines(outcome.result, atMs).find((each) => each.store === store) : undefined;
