@@ -6,6 +6,7 @@ import { readHead, type Head } from '../head.ts';
 import { recordsOf } from '../records.ts';
 import { mainOf, subOf } from '../revision.ts';
 import type { Scratch } from '../scratch.ts';
+import { leavesAgain } from './again.ts';
 import { type Changes, foldChanges } from './changes.ts';
 import { examineByWalk } from './generic.ts';
 import { sumLeaves } from './hash.ts';
@@ -13,7 +14,7 @@ import { LeafReader } from './leaf.ts';
 import { Records } from './records.ts';
 import { Scan } from './scan.ts';
 import { leavesInOrder, withBranches } from './tree.ts';
-import type { Examination, Examined } from './types.ts';
+import type { Examination, Examined, LeafGroup } from './types.ts';
 
 /**
  * With more changes since the last compaction than these, what became of each key is worked out only when a hash needs it: a store that never compacts has
@@ -90,7 +91,14 @@ class Finish {
       keyCount = changes.living;
     } else keyCount = this.#sum((leaf) => this.#scan.leaves.creations(leaf) - this.#scan.leaves.tombstones(leaf));
     const kubernetes = this.#order.some((leaf) => this.#scan.leaves.kubernetes(leaf));
-    return { head, keyCount, recordCount, kubernetes, hashKv: (compacted, inner) => this.#hashKv(head, compacted, inner) };
+    return {
+      head,
+      keyCount,
+      recordCount,
+      kubernetes,
+      hashKv: (compacted, inner) => this.#hashKv(head, compacted, inner),
+      leavesAgain: (read, { live, signal: inner }) => (this.#inPlace() ? this.#again(head, read, live, inner) : undefined),
+    };
   }
 
   /** Something does not fit: the walk over all records says what. If it finds nothing, two keys share a digest, and its figures count. */
@@ -150,6 +158,22 @@ class Finish {
     const filtered = compacted > 0 && this.#order.some((leaf) => leaves.firstMain(leaf) <= compacted);
     const changes = filtered ? await this.#fold(head, signal) : undefined;
     return await sumLeaves({ leaves, records, order: this.#order, compacted, changes, signal });
+  }
+
+  /** Every leaf was summed up where it lies, so that its place is known. */
+  #inPlace(): boolean {
+    const { layout, seen } = this.#scan;
+    return layout?.littleEndian === true && this.#order.every((leaf) => leaf < seen);
+  }
+
+  async #again(
+    head: Head,
+    read: (offset: number, length: number) => Promise<Buffer>,
+    live: boolean,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<LeafGroup>> {
+    const changes = live ? await this.#fold(head, signal) : undefined;
+    return leavesAgain({ leaves: this.#scan.leaves, order: this.#order, pageSize: this.#scan.layout!.pageSize, changes, signal }, read);
   }
 
   #sum(of: (leaf: number) => number): number {

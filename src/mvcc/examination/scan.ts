@@ -30,6 +30,8 @@ export class Scan {
   readonly branches = new Map<number, Uint8Array>();
   /** Of the first meta page; undefined when there was none that is valid, and then nothing was looked at. */
   layout: { readonly pageSize: number; readonly littleEndian: boolean; readonly pages: number } | undefined;
+  /** Leaves that were summed up while they went by: the first of all. */
+  seen = 0;
   readonly #reader: LeafReader;
   #program: Program | undefined = createProgram();
   #memory = new Uint8Array(this.#program!.memory.buffer);
@@ -113,6 +115,7 @@ export class Scan {
     this.#budget -= place.end - place.start;
     if (!reader.read(place)) return;
     this.leaves.add(this.#next, pages, reader, this.records.count);
+    this.seen += 1;
     this.records.add(reader.records, reader.count);
   }
 

@@ -32,4 +32,31 @@ export interface Examined {
    * above its revision when revisions were raised to there; -1n for a member that never compacted).
    */
   hashKv(compactRevision: bigint, signal: AbortSignal): Promise<number>;
+  /**
+   * The leaves of the records again, in the order of keys; undefined where a walk down the tree is the only way: for a small bucket inside of another page, for
+   * revisions beyond 2^53, for the other byte order.
+   * @param read gives exactly so many bytes of the same file, in a buffer of its own
+   * @param options.live with what became of each record (`ExaminedLeaf.survives`)
+   */
+  leavesAgain?(
+    read: (offset: number, length: number) => Promise<Buffer>,
+    options: { readonly live: boolean; readonly signal: AbortSignal },
+  ): Promise<AsyncIterable<LeafGroup>> | undefined;
+}
+
+/** Leaves that were read together. */
+export interface LeafGroup {
+  /** Whoever takes the group may give their memory back. */
+  readonly bytes: Buffer;
+  readonly leaves: readonly ExaminedLeaf[];
+}
+
+/** One sound leaf: little-endian, its records one behind the other. */
+export interface ExaminedLeaf {
+  /** Where its page begins in the bytes of its group. */
+  readonly at: number;
+  /** Main revision of its last record. */
+  readonly lastMain: number;
+  /** Whether a record, by its place in the leaf, is the last change of a key that lives; only when that was asked for. */
+  survives(index: number): boolean;
 }

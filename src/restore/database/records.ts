@@ -1,6 +1,9 @@
 /** Which records of a database go into another one, and how they get there. */
-import type { BoltWriter } from '../../boltdb/write/writer.ts';
+import { createSweeper, release } from '../../archive/young-garbage.ts';
+import { ELEMENT_LENGTH, HEADER_LENGTH } from '../../boltdb/page.ts';
+import type { BoltWriter, BucketWriter } from '../../boltdb/write/writer.ts';
 import { createRunningSum } from '../../mvcc/crc32c/running-sum.ts';
+import type { LeafGroup } from '../../mvcc/examination/types.ts';
 import type { Head } from '../../mvcc/head.ts';
 import { keyOf, parseKeyValue } from '../../mvcc/key-value.ts';
 import { isKubernetesKey } from '../../mvcc/kubernetes.ts';
@@ -37,9 +40,18 @@ export function selectionOf(content: Content, head: Head): Selection {
 }
 
 export interface CopiedRecords {
+  readonly count: number;
   readonly kubernetes: boolean;
   /** HashKV of these as a member that never compacted computes it. */
   readonly sum: number;
+}
+
+export interface CopyOptions {
+  /** Of the source, each in a buffer of its own. */
+  readonly read: (offset: number, length: number) => Promise<Buffer>;
+  readonly signal: AbortSignal;
+  /** Records that were looked at so far. */
+  readonly onRecords: (count: number) => void;
 }
 
 /** Writes bucket `key`. @throws WardenError what reading and writing throw */
@@ -47,30 +59,115 @@ export async function copyRecords(
   verified: Verified,
   selection: Selection,
   writer: BoltWriter,
-  { signal, onRecords }: { readonly signal: AbortSignal; readonly onRecords: (count: number) => void },
+  options: CopyOptions,
 ): Promise<CopiedRecords> {
-  const bucket = writer.bucket('key');
-  const sum = createRunningSum();
-  sum.update(Buffer.from('key'));
-  let kubernetes = false;
-  let count = 0;
-  for await (const batch of selected(verified, selection, signal)) {
-    for (const { key, value } of batch) {
-      const name = keyOf(value);
-      if (!isWanted(name, selection)) continue;
-      kubernetes ||= isKubernetesKey(name, 0, name.length);
-      // The value lies right behind its key, as in every page (boltdb/strict.ts).
-      const both = Buffer.from(key.buffer, key.byteOffset, key.length + value.length);
-      sum.update(both);
-      const added = bucket.add(both, 0, key.length, value.length);
-      if (added !== undefined) await added;
-    }
-    count += batch.length;
-    onRecords(count);
-  }
-  await bucket.end();
-  return { kubernetes, sum: sum.digest() };
+  const { read, signal } = options;
+  const { examined } = verified;
+  // What became of a key is known at the last revision only.
+  const live = selection.live && selection.revision === examined.head.revision;
+  const groups = selection.live && !live ? undefined : examined.leavesAgain?.(read, { live, signal });
+  const copy = new Copy(selection, writer.bucket('key'));
+  if (groups === undefined) await copy.walk(verified, options);
+  else await copy.leaves(await groups, live, options);
+  return await copy.end();
 }
+
+class Copy {
+  readonly #selection: Selection;
+  readonly #bucket: BucketWriter;
+  readonly #filtered: boolean;
+  readonly #sum = createRunningSum();
+  #count = 0;
+  #kubernetes = false;
+
+  constructor(selection: Selection, bucket: BucketWriter) {
+    this.#selection = selection;
+    this.#bucket = bucket;
+    this.#filtered = selection.only.length > 0 || selection.without.length > 0;
+    this.#sum.update(Buffer.from('key'));
+  }
+
+  async end(): Promise<CopiedRecords> {
+    await this.#bucket.end();
+    return { count: this.#count, kubernetes: this.#kubernetes, sum: this.#sum.digest() };
+  }
+
+  /** The slow way, which works wherever records lie. */
+  async walk(verified: Verified, { signal, onRecords }: CopyOptions): Promise<void> {
+    let seen = 0;
+    for await (const batch of selected(verified, this.#selection, signal)) {
+      for (const { key, value } of batch) {
+        // The value lies right behind its key, as in every page (boltdb/strict.ts).
+        const both = Buffer.from(key.buffer, key.byteOffset, key.length + value.length);
+        if (!this.#wants(both, key.length, both.length)) continue;
+        this.#sum.update(both);
+        const added = this.#bucket.add(both, 0, key.length, value.length);
+        this.#count += 1;
+        if (added !== undefined) await added;
+      }
+      seen += batch.length;
+      onRecords(seen);
+    }
+  }
+
+  /** The fast way: no object is made of a record. */
+  async leaves(groups: AsyncIterable<LeafGroup>, live: boolean, { onRecords }: CopyOptions): Promise<void> {
+    // Exact: leaves are given for revisions below 2^53 only.
+    const revision = Number(this.#selection.revision);
+    const sweep = createSweeper();
+    let seen = 0;
+    for await (const { bytes, leaves } of groups) {
+      for (const leaf of leaves) {
+        const size = bytes.readUInt16LE(leaf.at + 10);
+        const reaches = leaf.lastMain > revision;
+        // Records that are wanted lie in pieces one behind the other, and are summed up so.
+        let [pieceAt, pieceEnd] = [0, 0];
+        for (let i = 0; i < size; i += 1) {
+          const element = leaf.at + HEADER_LENGTH + i * ELEMENT_LENGTH;
+          const keyAt = element + bytes.readUInt32LE(element + 4);
+          const keyLength = bytes.readUInt32LE(element + 8);
+          const valueLength = bytes.readUInt32LE(element + 12);
+          const end = keyAt + keyLength + valueLength;
+          if (live && !leaf.survives(i)) continue;
+          if (reaches && bytes.readUInt32BE(keyAt) * 2 ** 32 + bytes.readUInt32BE(keyAt + 4) > revision) break;
+          if (!this.#wants(bytes, keyAt + keyLength, end)) continue;
+          if (keyAt !== pieceEnd) {
+            if (pieceEnd > 0) this.#sum.update(bytes.subarray(pieceAt, pieceEnd));
+            pieceAt = keyAt;
+          }
+          pieceEnd = end;
+          const added = this.#bucket.add(bytes, keyAt, keyLength, valueLength);
+          this.#count += 1;
+          if (added !== undefined) await added;
+        }
+        if (pieceEnd > 0) this.#sum.update(bytes.subarray(pieceAt, pieceEnd));
+        seen += size;
+      }
+      onRecords(seen);
+      sweep(bytes.length);
+      release(bytes);
+      if (leaves.some(({ lastMain }) => lastMain > revision)) return;
+    }
+  }
+
+  /** Whether the key is one of those that are asked for; it lies in a KeyValue between these two places. */
+  #wants(bytes: Buffer, at: number, end: number): boolean {
+    if (this.#kubernetes && !this.#filtered) return true;
+    let [from, to] = [at + 2, at + 2 + (bytes[at + 1] ?? 0)];
+    if (bytes[at] !== KEY_TAG || bytes[at + 1]! >= 0x80 || to > end) {
+      const key = keyOf(bytes.subarray(at, end));
+      from = key.byteOffset - bytes.byteOffset;
+      to = from + key.length;
+      if (key.length === 0) from = to = at;
+    }
+    if (this.#filtered && !isWanted(bytes.subarray(from, to), this.#selection)) return false;
+    this.#kubernetes ||= isKubernetesKey(bytes, from, to);
+    return true;
+  }
+}
+
+/** Field 1 of a KeyValue, of bytes (mvcc/key-value.ts). */
+const KEY_TAG = 0x0a;
 
 /** Live keys whose lease the database does not hold: it was revoked after the revision, or ran out. */
 export async function countOrphans(verified: Verified, selection: Selection, signal: AbortSignal): Promise<number> {
