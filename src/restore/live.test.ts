@@ -205,7 +205,10 @@ describe('asking', () => {
     };
     const options = { cluster, targets: ['m1'], access: undefined, signal };
     await expect(refuseLiveCluster(options)).rejects.toMatchObject({ code: 'refused' });
-    expect(await refuseLiveCluster({ ...options, cluster: { ...cluster, clusterId: 0xabcn }, targets: [] })).toEqual([]);
+    expect(await refuseLiveCluster({ ...options, cluster: { ...cluster, clusterId: 0xabcn }, targets: [] })).toEqual({
+      notes: [],
+      running: true,
+    });
     // No etcd, so no answer to Status.
     expect(await lookForLiving({ ...options, access })).toMatchObject({ endpoints: [], ownUrls: [`http://${address}`] });
     await expect(refuseLiveCluster({ ...options, signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow('enough');

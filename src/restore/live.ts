@@ -32,13 +32,14 @@ const PATIENCE_MS = 2_500;
 
 /**
  * Looks, and refuses to build beside what runs.
- * @returns sentences for people on what runs there and does not stand in the way
+ * @returns sentences for people on what runs there and does not stand in the way, and whether a member of this very cluster answers
  * @throws WardenError `refused`
  */
-export async function refuseLiveCluster(options: LiveOptions): Promise<readonly string[]> {
-  const { notes, refusal } = judgeLiving(options.cluster, options.targets, await lookForLiving(options));
+export async function refuseLiveCluster(options: LiveOptions): Promise<{ readonly notes: readonly string[]; readonly running: boolean }> {
+  const living = await lookForLiving(options);
+  const { notes, refusal } = judgeLiving(options.cluster, options.targets, living);
   if (refusal !== undefined) throw refusal;
-  return notes;
+  return { notes, running: [...living.peers, ...living.endpoints].some(({ clusterId }) => clusterId === options.cluster.clusterId) };
 }
 
 export async function lookForLiving({ cluster, targets, access, signal }: LiveOptions): Promise<Living> {

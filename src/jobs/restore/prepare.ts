@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { TRAILER_LENGTH } from '../../archive/intake.ts';
 import type { Backup, Catalog } from '../../catalog/types.ts';
 import { WardenError } from '../../errors.ts';
+import { hex } from '../../etcd/ids.ts';
 import type { ClusterAccess } from '../../etcd/types.ts';
 import { openCopies } from '../../inspect/copies.ts';
 import { requireKnownSchema } from '../../mvcc/schema.ts';
@@ -18,6 +19,7 @@ import type { Store } from '../../store/types.ts';
 import { databaseOf } from '../plain-pass.ts';
 import { scratchFolder } from '../scratch-folder.ts';
 import type { JobContext } from '../types.ts';
+import { madeBefore } from './before.ts';
 import { chooseBackup, type Chosen, type SourceWish } from './choose.ts';
 import { glimpse, type Glimpse } from './glimpse.ts';
 import { installedEtcd, ownerOf } from './programs.ts';
@@ -111,7 +113,7 @@ export async function prepareRestore(order: RestoreOrder, inputs: RestoreInputs,
     const cluster = newCluster(initialCluster, token);
     context.progress({ step: 'look', message: 'looking who answers at the peer URLs' });
     const [alive, builder, everywhere] = await Promise.all([
-      attempt(() => refuseLiveCluster({ cluster, targets: members.names, access: inputs.access, signal }), []),
+      attempt(() => refuseLiveCluster({ cluster, targets: members.names, access: inputs.access, signal }), { notes: [], running: false }),
       chooseBuilder(
         { builder: order.builder, etcdutl: order.etcdutl, minor: minor.minor, content, ...needs(content, source, seen) },
         signal,
@@ -124,6 +126,14 @@ export async function prepareRestore(order: RestoreOrder, inputs: RestoreInputs,
     const replace = order.replace || order.members.planOnly;
     const space = { neededBytes: source.databaseBytes, replace, owner, plainFile, signal };
     const room = await attempt(() => checkTargets(targets, space), undefined);
+    const before = madeBefore(inputs.catalog ?? { backups: [], acceptances: [] }, {
+      clusterId: hex(cluster.clusterId),
+      attempt: order.attempt,
+      // What is refused for what runs need not be refused twice.
+      running: alive.value.running || alive.refusal !== undefined,
+      tokenGiven: order.token !== undefined,
+      now: context.now(),
+    });
     const distrust = order.acceptSuspect ? undefined : whyDistrusted(source, seen);
     const foreign = order.members.planOnly || order.dataDir !== undefined ? undefined : whyNotHere(platform.platform);
     return {
@@ -147,8 +157,8 @@ export async function prepareRestore(order: RestoreOrder, inputs: RestoreInputs,
       builder,
       platform,
       everyTarget: everywhere,
-      notes: [...(chosen?.notes ?? []), ...opened.notes, ...minor.notes, ...alive.value],
-      refusals: [distrust, foreign, alive.refusal, room.refusal].filter((each) => each !== undefined),
+      notes: [...(chosen?.notes ?? []), ...opened.notes, ...minor.notes, ...before.notes, ...alive.value.notes],
+      refusals: [distrust, foreign, alive.refusal, before.refusal, room.refusal].filter((each) => each !== undefined),
       close: () => source.close(),
     };
   } catch (error) {

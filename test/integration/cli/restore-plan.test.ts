@@ -2,12 +2,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { ManifestFields } from '../../../test/support/manifests.ts';
-import { recordedOutput } from '../../../test/support/recorded-output.ts';
-import { sealedSnapshot, seedSnapshot } from '../../../test/support/sealed-snapshot.ts';
-import { seedFolder } from '../../../test/support/seeded-folder.ts';
-import type { RestorePlan } from '../../restore/plan/types.ts';
-import { runCli } from '../run.ts';
+import type { ManifestFields } from '../../support/manifests.ts';
+import { recordedOutput } from '../../support/recorded-output.ts';
+import { sealedSnapshot, seedSnapshot } from '../../support/sealed-snapshot.ts';
+import { seedFolder } from '../../support/seeded-folder.ts';
+import type { RestorePlan } from '../../../src/restore/plan/types.ts';
+import { runCli } from '../../../src/cli/run.ts';
 
 const NOBODY = 'http://127.0.0.1:1';
 
@@ -45,7 +45,7 @@ describe('restore --plan', () => {
         'clusters:',
         '  prod:',
         `    endpoints: [${NOBODY}]`,
-        '    restore: {initialCluster: "m1=http://127.0.0.1:2,m2=http://m2.invalid:3", dataDir: /var/lib/etcd, platform: systemd}',
+        '    restore: {initialCluster: "m1=http://127.0.0.1:2,m2=http://127.0.0.1:3", dataDir: "/srv/{member}", platform: systemd}',
         `stores: {disk: {type: local, path: ${store}}}`,
       ].join('\n'),
     );
@@ -62,8 +62,8 @@ describe('restore --plan', () => {
     expect(notes).toEqual([expect.stringContaining('is newer and was passed over: it is suspect: CORRUPT was armed')]);
     expect({ platform: platform.name, etcd: etcd.minor, tokenFrom }).toEqual({ platform: 'systemd', etcd: '3.6', tokenFrom: 'derived' });
     expect(members.map(({ name, here, dataDir }) => ({ name, here, dataDir }))).toEqual([
-      { name: 'm1', here: true, dataDir: '/var/lib/etcd' },
-      { name: 'm2', here: false, dataDir: '/var/lib/etcd' },
+      { name: 'm1', here: true, dataDir: '/srv/m1' },
+      { name: 'm2', here: true, dataDir: '/srv/m2' },
     ]);
     expect(members[0]!.restore).toContain(`--config ${config} --cluster prod`);
   });
