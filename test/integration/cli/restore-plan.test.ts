@@ -1,3 +1,4 @@
+/** The plan that the command line prints, of backups without an etcd. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
