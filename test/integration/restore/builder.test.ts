@@ -8,7 +8,7 @@ import { ETCD_MINORS, program, type EtcdMinor } from '../../../tools/programs.ts
 import { startCluster } from '../../support/cluster.ts';
 import { restoreContext, WHOLE } from '../../support/database-source.ts';
 import { until } from '../../support/processes.ts';
-import { newSites, startRestored } from '../../support/restored.ts';
+import { newSites, startRestored, type RestoredCluster } from '../../support/restored.ts';
 import { removeFolder, temporaryFolder } from '../../support/watchdog.ts';
 import { requestOf, type BuildOrder } from './build-child.ts';
 
@@ -147,6 +147,28 @@ describe.each(ETCD_MINORS)('etcd %s', (minor) => {
     const [native, tool] = [records.get('native')!, records.get('etcdutl')!];
     for (const field of ['revision', 'compactRevision', 'hash', 'keyCount'] as const) expect(native[field]).toEqual(tool[field]);
   });
+});
+
+describe.each(['3.4', '3.7'] as const)('machines of which one has the tool of etcd %s', (minor) => {
+  test('make one cluster, whose members hold the same', async () => {
+    const sites = await newSites(3, folder);
+    const initialCluster = sites.map(({ name, peer }) => `${name}=${peer}`).join(',');
+    for (const [index, { name, dataDir }] of sites.entries()) {
+      const builder = index === 0 ? 'etcdutl' : 'native';
+      await build({ minor, builder, etcdutl: toolOf(minor), initialCluster, targets: [{ member: name, dataDir }] });
+    }
+    await using restored = await startRestored({ minor, sites, token: 'token' });
+    expect(await restored.etcdctl(['put', 'kept', 'by all'])).toBe('OK\n');
+    await until(
+      async () => new Set((await hashes(restored)).map(({ HashKV: { hash, header } }) => `${hash} at ${header.revision}`)).size === 1,
+      () => 'the members hold different things',
+    );
+    expect((await restored.etcdctl(['member', 'list'])).trim().split('\n')).toHaveLength(3);
+  });
+
+  async function hashes(restored: RestoredCluster): Promise<{ HashKV: { hash: number; header: { revision: number } } }[]> {
+    return JSON.parse(await restored.etcdctl(['endpoint', 'hashkv', '--write-out=json'])) as Awaited<ReturnType<typeof hashes>>;
+  }
 });
 
 describe('etcdutl', () => {
