@@ -97,7 +97,13 @@ export async function openReplace(
   const cluster = clusterOf(context.config, request.cluster);
   const access = accessOf(cluster);
   const manager = managerOf(request);
-  const upkeep = openUpkeep(access, { keyPrefix: cluster.keyPrefix });
+  const { signal } = context;
+  const memory: Memory = { note: undefined, dataMoved: request.dataMoved, checked: false };
+  const look = (inner: AbortSignal): Promise<World> => lookAt(request, { access, manager, memory, now: context.now }, inner);
+  // Whatever is written, the note and the lock, goes to members of the majority alone: a configured endpoint may be that of a member which is a cluster of its own.
+  const seen = await look(signal);
+  const safe: ClusterAccess = { ...access, endpoints: votersOf(seen, access), discover: false };
+  const upkeep = openUpkeep(safe, { keyPrefix: cluster.keyPrefix });
   const note = openNote({
     upkeep,
     keyPrefix: cluster.keyPrefix,
@@ -106,12 +112,10 @@ export async function openReplace(
     member: request.member,
     logger: context.logger,
   });
-  const locks = lockOf(cluster, access, context);
+  const locks = lockOf(cluster, safe, context);
   try {
-    const { signal } = context;
-    const memory: Memory = { note: await note.read(signal), dataMoved: request.dataMoved, checked: false };
-    const look = (inner: AbortSignal): Promise<World> => lookAt(request, { access, manager, memory, now: context.now }, inner);
-    const first = await look(signal);
+    memory.note = await note.read(signal);
+    const first = memory.note === undefined ? seen : await look(signal);
     const evidence = await evidenceOf(first, { access, manager, context });
     const gates = ({ state }: World): MemberGate[] =>
       replaceGates(state, {
