@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { plannedInput, plannedSource } from '../../test/support/restore-plans.ts';
 import { planRestore } from '../restore/plan/plan.ts';
-import type { PlanInput } from '../restore/plan/types.ts';
+import type { PlanInput, RestorePlan } from '../restore/plan/types.ts';
 import { PLATFORMS } from '../restore/types.ts';
 import { memberText, planText } from './restore-plan.ts';
 
@@ -85,7 +85,6 @@ describe('the plan for people', () => {
       6. check what was restored, on this machine (m1)
          asks every member for the members, alarms, revision and HashKV that the restore recorded: it is
          restored when this says so
-         note: no alarm has to be disarmed: NOSPACE was left out
 
           etcd-warden restore --check http://10.0.0.1:2379 --record /var/lib/etcd.restore.json
 
@@ -115,6 +114,7 @@ describe('the plan for people', () => {
         for (const line of lines) if (!line.startsWith('    ')) expect(line.length).toBeLessThanOrEqual(100);
         for (const { commands } of plan.steps) for (const command of commands) expect(lines).toContain(`    ${command}`);
         expect(planText(plan)).not.toMatch(/\n\n\n|undefined/u);
+        expect(planText(JSON.parse(JSON.stringify(plan)) as RestorePlan)).toBe(planText(plan));
       }
   });
 
@@ -153,6 +153,7 @@ describe('the plan for people', () => {
     ]);
     expect(text({ source, tokenGiven: true })).toContain('(as given)');
     expect(text({ source: { ...source, revision: undefined } })).not.toContain('revision    7');
+    expect(text({ source: { ...source, compactRevision: '0' } })).toContain('revision    7 (nothing of it was ever compacted)');
   });
 
   test('says when the backup is of later than the time that was asked for', () => {

@@ -80,7 +80,9 @@ function takenText({ source }: RestorePlan, time: string): string {
 }
 
 function revisionText({ source }: RestorePlan, revision: string): string {
-  return source.compactRevision === undefined ? revision : `${revision} (history from ${source.compactRevision} on)`;
+  const { compactRevision } = source;
+  if (compactRevision === undefined) return revision;
+  return `${revision} (${BigInt(compactRevision) < 1n ? 'nothing of it was ever compacted' : `history from ${compactRevision} on`})`;
 }
 
 function raisedText({ raised, by, from, to, why }: RestorePlan['revisions']): string {

@@ -222,7 +222,7 @@ function check(input: PlanInput, members: readonly MemberPlan[]): PlanStep {
         ...access,
       ),
     ],
-    notes: ['no alarm has to be disarmed: NOSPACE was left out'],
+    notes: input.source.alarms.includes('NOSPACE') ? ['NOSPACE was left out of the directories: nothing has to be disarmed'] : [],
   });
 }
 
