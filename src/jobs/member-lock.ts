@@ -2,7 +2,10 @@
 import type { ClusterConfig } from '../config/types.ts';
 import { accessOf } from '../etcd/access.ts';
 import { openCoordination } from '../etcd/coordination.ts';
+import type { ClusterAccess } from '../etcd/types.ts';
 import { openOwnership } from '../maintenance/ownership.ts';
+import type { MembershipSight } from '../member/types.ts';
+import { healthyOf } from '../member/words.ts';
 import type { JobContext } from './types.ts';
 
 /** Seconds that a dead process keeps it. */
@@ -10,17 +13,19 @@ const TTL_SECONDS = 30;
 
 /**
  * Runs `work` with the lock, or without where none can be had (NOSPACE) and nobody else works on the cluster.
+ * @param sight whose healthy voters keep the lock
  * @param work gets a check to be made before each step
  * @throws WardenError `locked`, or why no lock can be had
  */
 export async function withMemberLock<T>(
   cluster: ClusterConfig,
+  sight: MembershipSight,
   purpose: string,
   { logger, signal }: Pick<JobContext, 'logger' | 'signal'>,
   work: (confirm: () => Promise<void>) => Promise<T>,
 ): Promise<T> {
   const { keyPrefix } = cluster;
-  const coordination = cluster.coordinate ? openCoordination(accessOf(cluster), { keyPrefix, logger }) : undefined;
+  const coordination = cluster.coordinate ? openCoordination(accessTo(sight, accessOf(cluster)), { keyPrefix, logger }) : undefined;
   try {
     const ownership = openOwnership({ coordination, purpose, elected: false, ttlSeconds: TTL_SECONDS, keyPrefix, logger });
     await ownership.take(signal);
@@ -32,4 +37,11 @@ export async function withMemberLock<T>(
   } finally {
     await coordination?.close();
   }
+}
+
+/** Without those who belong to another cluster, although their addresses were named: a lock there would keep nobody off, and be a write where nothing is to be written. */
+function accessTo(sight: MembershipSight, access: ClusterAccess): ClusterAccess {
+  const endpoints = healthyOf(sight).flatMap(({ endpoint }) => endpoint ?? []);
+  // Without any there is no quorum, and so no lock: they say why.
+  return endpoints.length === 0 ? access : { ...access, endpoints, discover: false };
 }

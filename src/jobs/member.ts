@@ -147,9 +147,9 @@ export async function changeMembers(
     case 'add':
       return add(request, plan, context, onStart);
     case 'remove':
-      return remove(request, context);
+      return remove(request, plan.sight, context);
     case 'promote': {
-      const { member, sight } = await promote(request.cluster, request.member, context);
+      const { member, sight } = await promote(request.cluster, request.member, plan.sight, context);
       const hashes = request.wait ? await hashesOf(sight, request.cluster, context) : undefined;
       return { action, outcome: 'done', member, start: undefined, hashes, sight };
     }
@@ -165,7 +165,7 @@ async function add(
   const { cluster, name } = request;
   const access = accessOf(clusterOf(context.config, cluster));
   const { member, start } =
-    plan.stage === 'join' && plan.member !== undefined ? resumed(name, plan.member, plan) : await added(request, context);
+    plan.stage === 'join' && plan.member !== undefined ? resumed(name, plan.member, plan) : await added(request, plan.sight, context);
   if (!request.wait) {
     return {
       action: 'add',
@@ -178,7 +178,8 @@ async function add(
   }
   onStart(start);
   let sight = await untilCaughtUp({ access, context, memberId: member.id, name, timeoutMs: request.timeoutMs });
-  if (sight.members.some(({ id, learner }) => id === member.id && learner)) ({ sight } = await promote(cluster, hex(member.id), context));
+  if (sight.members.some(({ id, learner }) => id === member.id && learner))
+    ({ sight } = await promote(cluster, hex(member.id), sight, context));
   const hashes = await hashesOf(sight, cluster, context);
   return { action: 'add', outcome: 'done', member: { ...member, name, learner: false }, start, hashes, sight };
 }
@@ -189,11 +190,12 @@ function resumed(name: string, member: SeenMember, { sight }: MemberPlan): { mem
 
 async function added(
   request: Extract<MemberRequest, { action: 'add' }>,
+  before: MembershipSight,
   context: JobContext,
 ): Promise<{ member: ListedMember; start: StartWith }> {
   const cluster = clusterOf(context.config, request.cluster);
   const access = accessOf(cluster);
-  return withMemberLock(cluster, `adding ${request.name} to ${request.cluster}`, context, async (confirm) => {
+  return withMemberLock(cluster, before, `adding ${request.name} to ${request.cluster}`, context, async (confirm) => {
     const plan = await planMemberChange(request, context);
     // Somebody else added it meanwhile.
     if (plan.stage !== 'change' && plan.member !== undefined) return resumed(request.name, plan.member, plan);
@@ -214,10 +216,15 @@ async function added(
   });
 }
 
-async function promote(clusterName: string, given: string, context: JobContext): Promise<{ member: SeenMember; sight: MembershipSight }> {
+async function promote(
+  clusterName: string,
+  given: string,
+  before: MembershipSight,
+  context: JobContext,
+): Promise<{ member: SeenMember; sight: MembershipSight }> {
   const cluster = clusterOf(context.config, clusterName);
   const access = accessOf(cluster);
-  const done = await withMemberLock(cluster, `promoting ${given} of ${clusterName}`, context, async (confirm) => {
+  const done = await withMemberLock(cluster, before, `promoting ${given} of ${clusterName}`, context, async (confirm) => {
     const sight = await lookAtMembers({ access, signal: context.signal });
     const member = memberNamed(sight, given);
     if (!member.learner) return member;
@@ -233,10 +240,14 @@ async function promote(clusterName: string, given: string, context: JobContext):
   return { member: sight.members.find(({ id }) => id === done.id) ?? done, sight };
 }
 
-async function remove(request: Extract<MemberRequest, { action: 'remove' }>, context: JobContext): Promise<MemberResult> {
+async function remove(
+  request: Extract<MemberRequest, { action: 'remove' }>,
+  before: MembershipSight,
+  context: JobContext,
+): Promise<MemberResult> {
   const cluster = clusterOf(context.config, request.cluster);
   const access = accessOf(cluster);
-  return withMemberLock(cluster, `removing ${request.member} from ${request.cluster}`, context, async (confirm) => {
+  return withMemberLock(cluster, before, `removing ${request.member} from ${request.cluster}`, context, async (confirm) => {
     const seen = await lookAtMembers({ access, signal: context.signal });
     const member = memberNamed(seen, request.member);
     stopAtGates(gatesFor(seen, { kind: 'remove', member }));

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { lookAtMembers } from '../../../src/member/sight.ts';
 import { program } from '../../../tools/programs.ts';
+import { called } from '../../support/called.ts';
 import { startCluster, type Cluster } from '../../support/cluster.ts';
 import type { Member } from '../../support/member.ts';
 import { startProcess, until } from '../../support/processes.ts';
@@ -115,5 +116,17 @@ describe.each(['3.4', '3.7'] as const)('etcd %s: one look at three members', (mi
     ).rejects.toMatchObject({
       code: 'cluster-ids-disagree',
     });
+    // The lock of a change is taken where the change is made: not even a key is written to the other cluster, although its address is the first that is named.
+    const removed = await called([
+      'member',
+      'remove',
+      memberId.toString(16),
+      '--yes',
+      '--json',
+      '--request-timeout=2s',
+      `--endpoints=${[m3.endpoint, ...cluster.endpoints.slice(0, 2)].join(',')}`,
+    ]);
+    expect(removed.json()).toMatchObject({ outcome: 'done', member: { id: memberId.toString(16) } });
+    expect((await m3.status()).revision).toBe(1n);
   });
 });
