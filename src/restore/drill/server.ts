@@ -35,6 +35,8 @@ export interface ServerOptions {
 const PORTS_TRIED = 5;
 const ASK_EVERY_MS = 100;
 const DIAL_MS = 2_000;
+/** While it starts a question may be lost: then it is asked again. */
+const FIRST_ANSWER_MS = 10_000;
 /** At the lowest priority on a busy machine an answer may take long; the deadline of the drill is what ends it. */
 const REQUEST_MS = 60_000;
 /** etcd's own limit by default is 2 GiB: a database that is larger starts, but refuses writes. */
@@ -122,7 +124,7 @@ function accessTo(folder: string, port: number): ClusterAccess {
 }
 
 async function untilItAnswers(etcd: Guarded, access: ClusterAccess, { signal, alive }: ServerOptions): Promise<void> {
-  const client = new MemberClient({ ...access, requestTimeoutMs: DIAL_MS }, access.endpoints[0]!);
+  const client = new MemberClient({ ...access, requestTimeoutMs: FIRST_ANSWER_MS }, access.endpoints[0]!);
   try {
     for (;;) {
       signal.throwIfAborted();
