@@ -57,7 +57,9 @@ async function restore(invocation: Invocation, cluster: string | undefined, inpu
   try {
     const plan = planRestore(planInput(invocation, order, prepared, inputs));
     if (order.members.planOnly) return planned(prepared, plan, output.width);
-    const [refusal] = prepared.refusals;
+    const [refusal, ...more] = prepared.refusals;
+    // Whoever mends one thing at a time would come back for each.
+    for (const { message } of more) noteTo(invocation, `also refused: ${message}`);
     if (refusal !== undefined) throw refusal;
     for (const note of prepared.notes) noteTo(invocation, note);
     await consent(invocation, prepared);

@@ -70,28 +70,19 @@ describe('restore --plan', () => {
   });
 
   test('shows what would be refused, and says it in text too', async () => {
-    const occupied = join(folder, 'occupied');
-    writeFileSync(join(folder, 'occupied-marker'), '');
-    const words = ['2026-11-20T09', '--plan', '--from', store, '--endpoints', NOBODY, '--data-dir', folder, '--state-dir', folder];
-    const { code, text } = await call('20261120T09', ...words.slice(1));
+    const words = ['20261120T09', '--from', store, '--endpoints', NOBODY, '--state-dir', folder];
+    const { code, text } = await call(...words, '--data-dir', folder, '--plan');
     expect(code).toBe(0);
     expect(text).toMatch(/^refused as things are now: .* is suspect: CORRUPT was armed/);
     expect(text).toContain(`refused as things are now: ${folder} is no data directory of etcd`);
     expect(text).toContain('is taken because it was named: it is suspect');
-    const free = await call(
-      '20261120T09',
-      '--plan',
-      '--from',
-      store,
-      '--endpoints',
-      NOBODY,
-      '--data-dir',
-      occupied,
-      '--accept-suspect',
-      '--json',
-      '--state-dir',
-      folder,
-    );
+    const refused = await call(...words, '--data-dir', folder);
+    expect(refused).toMatchObject({
+      code: 14,
+      said: expect.stringContaining(`note: also refused: the data directory ${folder} is not empty`),
+    });
+    expect(refused.said).toContain('error: 20261120T09');
+    const free = await call(...words, '--data-dir', join(folder, 'free'), '--plan', '--accept-suspect', '--json');
     expect(free.json().refusals).toEqual([]);
   });
 

@@ -92,6 +92,21 @@ async function warden(verb: string, ...words: string[]): Promise<Said> {
   return { code, stdout, stderr: output.said.join('\n'), json: <T>() => JSON.parse(stdout) as T };
 }
 
+/** Ports are chosen long before etcd listens on them: somebody may take one meanwhile. The body gets a folder of its own. */
+function onFreePorts(body: (place: string) => Promise<void>): () => Promise<void> {
+  return async () => {
+    for (let attempt = 1; ; attempt++) {
+      const own = join(place, `attempt-${attempt}`);
+      mkdirSync(own);
+      try {
+        return await body(own);
+      } catch (error) {
+        if (attempt === 3 || !(error as Error).message.includes('address already in use')) throw error;
+      }
+    }
+  };
+}
+
 function restore(...words: string[]): Promise<Said> {
   return warden('restore', ...words, '--from', store, '--json');
 }
@@ -104,8 +119,8 @@ function manifests(of = store): Manifest[] {
 }
 
 /** The same backups in a store of their own, so that a test may damage them. */
-async function copyOfStore(): Promise<string> {
-  const copy = join(place, 'copied');
+async function copyOfStore(where = place): Promise<string> {
+  const copy = join(where, 'copied');
   await run('cp', ['-a', store, copy]);
   removeFolder(join(copy, 'default', 'checks', 'generations'));
   return copy;
@@ -126,79 +141,85 @@ function words(site: Site, sites: readonly Site[]): string[] {
   return ['--member', site.name, '--data-dir', site.dataDir, '--initial-cluster', initialClusterOf(sites)];
 }
 
-test('three separate invocations make one cluster, the last one while the other two serve already', async () => {
-  const sites = await newSites(3, place);
-  const [newest] = manifests().toReversed();
-  const environment = { env: { PATH: process.env['PATH'] ?? '' } };
-  const invoke = async (site: Site): Promise<Restored> => {
-    const quiet = ['--endpoints', 'http://127.0.0.1:1', '--state-dir', join(folder, 'state')];
-    const said = await runWarden(['restore', newest!.id, '--from', store, ...words(site, sites), '--json', ...quiet], environment);
+test(
+  'three separate invocations make one cluster, the last one while the other two serve already',
+  onFreePorts(async (place) => {
+    const sites = await newSites(3, place);
+    const [newest] = manifests().toReversed();
+    const environment = { env: { PATH: process.env['PATH'] ?? '' } };
+    const invoke = async (site: Site): Promise<Restored> => {
+      const quiet = ['--endpoints', 'http://127.0.0.1:1', '--state-dir', join(folder, 'state')];
+      const said = await runWarden(['restore', newest!.id, '--from', store, ...words(site, sites), '--json', ...quiet], environment);
+      expect(said).toMatchObject({ code: 0 });
+      return said.json<Restored>();
+    };
+    const first = await invoke(sites[0]!);
+    const second = await invoke(sites[1]!);
+    // These two are a quorum, and serve; the third joins them as what it is in their eyes, a member that was away from the beginning.
+    await using early = await startRestored({ minor: MINOR, sites: sites.slice(0, 2), token: first.token });
+    await early.etcdctl(['put', 'written', 'early']);
+    const third = await invoke(sites[2]!);
+    for (const each of [second, third])
+      expect(each).toMatchObject({ clusterId: first.clusterId, token: first.token, members: first.members, hash: first.hash });
+    await using late = await startRestored({ minor: MINOR, sites: sites.slice(2), token: first.token });
+    expect(await late.etcdctl(['get', 'written', '--print-value-only'])).toBe('early\n');
+    const counted = await late.etcdctl(['get', '', '--prefix', '--count-only', '--write-out=fields']);
+    expect(counted).toContain(`"Count" : ${first.keyCount + 1}`);
+
+    // Once it was started, its log is more than the backup: another restore of it is refused while the others run.
+    await late.stop();
+    removeFolder(sites[2]!.dataDir);
+    const again = await restore(newest!.id, ...words(sites[2]!, sites));
+    expect(again).toMatchObject({ code: 14 });
+    expect(again.json().error).toMatchObject({
+      message: expect.stringContaining('m3 has been started in cluster') as string,
+      hint: expect.stringContaining('etcd-warden member replace m3') as string,
+    });
+
+    // Another attempt never talks to the first.
+    const other = await restore(newest!.id, '--plan', ...words(sites[0]!, sites), '--attempt', '2');
+    expect(other.json().clusterId).not.toBe(first.clusterId);
+    // And while two of these three answer with another id, it is refused.
+    const beside = await restore(newest!.id, ...words({ ...sites[0]!, dataDir: join(place, 'beside') }, sites), '--attempt', '2');
+    expect(beside).toMatchObject({ code: 14 });
+    expect(beside.json().error.message).toContain('2 of 3 members run already');
+    expect(beside.json().error.hint).toContain('etcd-warden member replace m1');
+    expect(existsSync(join(place, 'beside'))).toBe(false);
+  }),
+);
+
+test(
+  'several members on one machine come out of one reading, and the store is told',
+  onFreePorts(async (place) => {
+    const sites = await newSites(3, place);
+    const own = await copyOfStore(place);
+    const said = await warden(
+      'restore',
+      '--latest',
+      '--from',
+      own,
+      '--member',
+      'all',
+      '--data-dir',
+      join(place, '{member}'),
+      '--initial-cluster',
+      initialClusterOf(sites),
+      '--json',
+    );
     expect(said).toMatchObject({ code: 0 });
-    return said.json<Restored>();
-  };
-  const first = await invoke(sites[0]!);
-  const second = await invoke(sites[1]!);
-  // These two are a quorum, and serve; the third joins them as what it is in their eyes, a member that was away from the beginning.
-  await using early = await startRestored({ minor: MINOR, sites: sites.slice(0, 2), token: first.token });
-  await early.etcdctl(['put', 'written', 'early']);
-  const third = await invoke(sites[2]!);
-  for (const each of [second, third])
-    expect(each).toMatchObject({ clusterId: first.clusterId, token: first.token, members: first.members, hash: first.hash });
-  await using late = await startRestored({ minor: MINOR, sites: sites.slice(2), token: first.token });
-  expect(await late.etcdctl(['get', 'written', '--print-value-only'])).toBe('early\n');
-  const counted = await late.etcdctl(['get', '', '--prefix', '--count-only', '--write-out=fields']);
-  expect(counted).toContain(`"Count" : ${first.keyCount + 1}`);
-
-  // Once it was started, its log is more than the backup: another restore of it is refused while the others run.
-  await late.stop();
-  removeFolder(sites[2]!.dataDir);
-  const again = await restore(newest!.id, ...words(sites[2]!, sites));
-  expect(again).toMatchObject({ code: 14 });
-  expect(again.json().error).toMatchObject({
-    message: expect.stringContaining('m3 has been started in cluster') as string,
-    hint: expect.stringContaining('etcd-warden member replace m3') as string,
-  });
-
-  // Another attempt never talks to the first.
-  const other = await restore(newest!.id, '--plan', ...words(sites[0]!, sites), '--attempt', '2');
-  expect(other.json().clusterId).not.toBe(first.clusterId);
-  // And while two of these three answer with another id, it is refused.
-  const beside = await restore(newest!.id, ...words({ ...sites[0]!, dataDir: join(place, 'beside') }, sites), '--attempt', '2');
-  expect(beside).toMatchObject({ code: 14 });
-  expect(beside.json().error.message).toContain('2 of 3 members run already');
-  expect(beside.json().error.hint).toContain('etcd-warden member replace m1');
-  expect(existsSync(join(place, 'beside'))).toBe(false);
-});
-
-test('several members on one machine come out of one reading, and the store is told', async () => {
-  const sites = await newSites(3, place);
-  const own = await copyOfStore();
-  const said = await warden(
-    'restore',
-    '--latest',
-    '--from',
-    own,
-    '--member',
-    'all',
-    '--data-dir',
-    join(place, '{member}'),
-    '--initial-cluster',
-    initialClusterOf(sites),
-    '--json',
-  );
-  expect(said).toMatchObject({ code: 0 });
-  const { targets, announced, token, clusterId } = said.json();
-  expect(targets.map(({ member, dataDir }) => [member, dataDir])).toEqual(sites.map(({ name, dataDir }) => [name, dataDir]));
-  expect(announced).toEqual(['local']);
-  const told = readdirSync(join(own, 'default', 'checks', 'generations'));
-  expect(told).toHaveLength(1);
-  const acceptance = JSON.parse(readFileSync(join(own, 'default', 'checks', 'generations', told[0]!), 'utf8')) as Acceptance;
-  expect(acceptance).toMatchObject({ kind: 'restore', clusterId, restore: { token } });
-  const records = targets.map(({ record }) => JSON.parse(readFileSync(record, 'utf8')) as RestoreRecord);
-  expect(records[1]).toEqual(records[0]);
-  await using restored = await startRestored({ minor: MINOR, sites, token });
-  expect(restored.members).toHaveLength(3);
-});
+    const { targets, announced, token, clusterId } = said.json();
+    expect(targets.map(({ member, dataDir }) => [member, dataDir])).toEqual(sites.map(({ name, dataDir }) => [name, dataDir]));
+    expect(announced).toEqual(['local']);
+    const told = readdirSync(join(own, 'default', 'checks', 'generations'));
+    expect(told).toHaveLength(1);
+    const acceptance = JSON.parse(readFileSync(join(own, 'default', 'checks', 'generations', told[0]!), 'utf8')) as Acceptance;
+    expect(acceptance).toMatchObject({ kind: 'restore', clusterId, restore: { token } });
+    const records = targets.map(({ record }) => JSON.parse(readFileSync(record, 'utf8')) as RestoreRecord);
+    expect(records[1]).toEqual(records[0]);
+    await using restored = await startRestored({ minor: MINOR, sites, token });
+    expect(restored.members).toHaveLength(3);
+  }),
+);
 
 describe('what it starts from', () => {
   test('without a flag of etcdutl it makes what etcdutl would: one member named default', async () => {
@@ -477,65 +498,73 @@ test('it asks before something is replaced, where somebody is there to answer', 
   expect(await call(true)).toBe(0);
 });
 
-test('the commands of a plan, pasted as they stand: a configuration file, an encrypted backup in S3, keys of Kubernetes', async () => {
-  await using gateway = await startGateway();
-  await gateway.createBucket('backups');
-  const sites = await newSites(2, join(place, 'sites'));
-  const identity = await generateIdentity();
-  writeFileSync(join(place, 'key'), identity, { mode: 0o600 });
-  await using source = await startCluster({ minor: MINOR });
-  await source.etcdctl(['put', '/registry/pods/default/a', 'x']);
-  await source.etcdctl(['put', '/registry/pods/default/a', 'y']);
-  const made = product({
-    folder: join(place, 'product'),
-    cluster: source,
-    noDisk: true,
-    s3: { gateway, bucket: 'backups' },
-    clusterOptions: {
-      encryption: { recipients: [await identityToRecipient(identity)], identityFile: join(place, 'key') },
-      restore: { initialCluster: initialClusterOf(sites), dataDir: join(place, 'sites', '{member}'), platform: 'plain', builder: 'native' },
-    },
-  });
-  expect((await made.backup()).outcome).toBe('complete');
-  await source.stop();
+test(
+  'the commands of a plan, pasted as they stand: a configuration file, an encrypted backup in S3, keys of Kubernetes',
+  onFreePorts(async (place) => {
+    await using gateway = await startGateway();
+    await gateway.createBucket('backups');
+    const sites = await newSites(2, join(place, 'sites'));
+    const identity = await generateIdentity();
+    writeFileSync(join(place, 'key'), identity, { mode: 0o600 });
+    await using source = await startCluster({ minor: MINOR });
+    await source.etcdctl(['put', '/registry/pods/default/a', 'x']);
+    await source.etcdctl(['put', '/registry/pods/default/a', 'y']);
+    const made = product({
+      folder: join(place, 'product'),
+      cluster: source,
+      noDisk: true,
+      s3: { gateway, bucket: 'backups' },
+      clusterOptions: {
+        encryption: { recipients: [await identityToRecipient(identity)], identityFile: join(place, 'key') },
+        restore: {
+          initialCluster: initialClusterOf(sites),
+          dataDir: join(place, 'sites', '{member}'),
+          platform: 'plain',
+          builder: 'native',
+        },
+      },
+    });
+    expect((await made.backup()).outcome).toBe('complete');
+    await source.stop();
 
-  const call = async (command: string): Promise<Said> => {
-    const output = recordedOutput();
-    // As a shell takes it apart.
-    const [program = '', ...words] = (await run('sh', ['-c', `printf '%s\\n' ${command}`])).trimEnd().split('\n');
-    expect(program).toBe('etcd-warden');
-    const code = await runCli([...words, '--json'], { env: { PATH: process.env['PATH'] }, output });
-    const stdout = output.printed.join('\n');
-    return { code, stdout, stderr: output.said.join('\n'), json: <T>() => JSON.parse(stdout) as T };
-  };
-  const planned = await call(`etcd-warden restore --latest --plan --config ${made.configPath}`);
-  expect(planned).toMatchObject({ code: 0 });
-  const { steps, token, members } = planned.json<RestorePlan>();
-  expect(members.map(({ here }) => here)).toEqual([true, true]);
-  // Both are on this machine: one command, and the backup is read once.
-  const [restoring] = steps.filter(({ name }) => name === 'restore');
-  expect(restoring!.commands).toHaveLength(1);
-  const restored = await call(restoring!.commands[0]!);
-  expect(restored.code, restored.stdout).toBe(0);
-  expect(restored.json()).toMatchObject({
-    token,
-    kubernetes: true,
-    source: { store: 's3' },
-    announced: ['s3'],
-  });
+    const call = async (command: string): Promise<Said> => {
+      const output = recordedOutput();
+      // As a shell takes it apart.
+      const [program = '', ...words] = (await run('sh', ['-c', `printf '%s\\n' ${command}`])).trimEnd().split('\n');
+      expect(program).toBe('etcd-warden');
+      const code = await runCli([...words, '--json'], { env: { PATH: process.env['PATH'] }, output });
+      const stdout = output.printed.join('\n');
+      return { code, stdout, stderr: output.said.join('\n'), json: <T>() => JSON.parse(stdout) as T };
+    };
+    const planned = await call(`etcd-warden restore --latest --plan --config ${made.configPath}`);
+    expect(planned).toMatchObject({ code: 0 });
+    const { steps, token, members } = planned.json<RestorePlan>();
+    expect(members.map(({ here }) => here)).toEqual([true, true]);
+    // Both are on this machine: one command, and the backup is read once.
+    const [restoring] = steps.filter(({ name }) => name === 'restore');
+    expect(restoring!.commands).toHaveLength(1);
+    const restored = await call(restoring!.commands[0]!);
+    expect(restored.code, restored.stdout).toBe(0);
+    expect(restored.json()).toMatchObject({
+      token,
+      kubernetes: true,
+      source: { store: 's3' },
+      announced: ['s3'],
+    });
 
-  const { revision, raisedFrom } = restored.json<{ revision: string; raisedFrom: string }>();
-  expect(BigInt(revision) - BigInt(raisedFrom)).toBe(1_000_000_000n);
+    const { revision, raisedFrom } = restored.json<{ revision: string; raisedFrom: string }>();
+    expect(BigInt(revision) - BigInt(raisedFrom)).toBe(1_000_000_000n);
 
-  await using running = await startRestored({ minor: MINOR, sites, token });
-  expect(await running.etcdctl(['get', '/registry/pods/default/a', '--print-value-only'])).toBe('y\n');
-  // Client URLs are assumed in the plan; these members listen elsewhere.
-  const assumed = members.flatMap(({ clientUrls }) => clientUrls).join(',');
-  const checking = steps.find(({ name }) => name === 'check')!.commands[0]!;
-  expect(checking).toContain(assumed);
-  const checked = await call(checking.replace(assumed, sites.map(({ client }) => client).join(',')));
-  expect(checked).toMatchObject({ code: 0 });
-});
+    await using running = await startRestored({ minor: MINOR, sites, token });
+    expect(await running.etcdctl(['get', '/registry/pods/default/a', '--print-value-only'])).toBe('y\n');
+    // Client URLs are assumed in the plan; these members listen elsewhere.
+    const assumed = members.flatMap(({ clientUrls }) => clientUrls).join(',');
+    const checking = steps.find(({ name }) => name === 'check')!.commands[0]!;
+    expect(checking).toContain(assumed);
+    const checked = await call(checking.replace(assumed, sites.map(({ client }) => client).join(',')));
+    expect(checked).toMatchObject({ code: 0 });
+  }),
+);
 
 /** A snapshot that takes a moment to read, without an etcd that has to be filled first. */
 function heavySnapshot(path: string): void {
