@@ -29,11 +29,18 @@ export async function run(invocation: Invocation): Promise<Answer> {
     if (dryRun || outcome === 'refused') return planAnswer(request, preview, { outcome, dryRun, width: output.width });
     await consent(invocation, request, preview);
     const done: StepDone[] = [];
-    const result = await task.run({
-      tell: (text) => output.err(printableLines(text)),
-      ask: options['yes'] === true || invocation.json ? undefined : invocation.ask,
-      onStep: (step) => done.push(step),
-    });
+    const result = await task
+      .run({
+        tell: (text) => output.err(printableLines(text)),
+        // Whether data was moved is a question of fact, which --yes does not answer.
+        ask: invocation.json ? undefined : invocation.ask,
+        onStep: (step) => done.push(step),
+      })
+      .catch((error: unknown) => {
+        // What was done stays done, whatever came then; a terminal has been told of each step already.
+        if (!invocation.json && !output.live) for (const { message } of done) output.err(wrapText(printable(message), output.errWidth));
+        throw error;
+      });
     return doneAnswer(request, preview, result, output.width);
   } finally {
     await task.close();

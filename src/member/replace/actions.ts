@@ -1,5 +1,6 @@
 /** Carrying out one step. Each may be interrupted anywhere: what comes next is derived from what is seen then. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { formatDurationShort } from '../../config/units.ts';
 import { crashPoint } from '../../crash-points.ts';
 import { asError, WardenError } from '../../errors.ts';
 import { interruption } from '../../etcd/call-errors.ts';
@@ -145,7 +146,7 @@ async function moveAway(step: Step, name: string, setting: ReplaceSetting): Prom
   if (setting.ask === undefined || !(await setting.ask(question))) {
     throw new WardenError(
       'refused',
-      `the data directory of ${name} is not on this machine, and nobody said that its old data is out of the way`,
+      `${name} is out of the cluster; its data directory is not on this machine, and nobody said that its old data is out of the way`,
       {
         hint:
           'on its machine: stop etcd, `mv DATA_DIR DATA_DIR.replaced-$(date -u +%Y%m%dT%H%M%SZ)` (the WAL directory too), then the same command with --data-moved; ' +
@@ -279,13 +280,9 @@ async function untilItChanges(
       if (managed !== undefined && world.state.process.managed === 'stopped') throw await ended(managed, name, setting);
     }
     if (performance.now() > giveUpMs) {
-      throw new WardenError(
-        'timeout',
-        `${last}: not in ${Math.round(limitMs / 60_000)} min${failure === undefined ? '' : ` (${failure})`}`,
-        {
-          hint: 'the same command again goes on from there',
-        },
-      );
+      throw new WardenError('timeout', `${last}: not in ${formatDurationShort(limitMs)}${failure === undefined ? '' : ` (${failure})`}`, {
+        hint: 'the same command again goes on from there',
+      });
     }
     context.progress({ step: step.kind, subject: name, message: failure === undefined ? last : `${last} (${failure})` });
     await wait(pace.pollMs, context.signal, name);

@@ -103,6 +103,13 @@ function broken({ old }: Subject, { healthy, evidence }: GateOptions): MemberGat
   if (old === undefined) return [];
   const symptoms = symptomsOf(old, evidence);
   const label = labelOf(old);
+  if (symptoms.length > 0 && symptoms.every(({ code }) => code === 'down')) {
+    return [
+      gate('not-broken', 'warned', `${label} does not answer, and nothing tells why`, {
+        hint: `if its etcd or its machine is only stopped, start it instead: then it has to catch up with what it missed, and nothing is copied`,
+      }),
+    ];
+  }
   if (symptoms.length > 0)
     return [gate('not-broken', 'passed', `${label} is broken: ${symptoms.map(({ message }) => message).join('; ')}`)];
   if (healthy) return [gate('not-broken', 'overridden', `nothing is wrong with ${label}; --healthy was given`)];

@@ -239,6 +239,18 @@ describe('the rules', () => {
     expect(refusals(state([...TWO, member(3)]), { healthy: true })).toEqual([]);
   });
 
+  test('warn when nothing but silence speaks against it: it may only be stopped', () => {
+    const verdict = (one: ReplaceState): string | undefined =>
+      replaceGates(one, {
+        healthy: false,
+        degraded: false,
+        evidence: { ...EVIDENCE, cluster: one.cluster, data: one.data },
+        clusterName: 'main',
+      }).find(({ rule }) => rule === 'not-broken')?.verdict;
+    expect(verdict(state([...TWO, down(3)]))).toBe('warned');
+    expect(verdict(state([...TWO, down(3)], { data: DATA }))).toBe('passed');
+  });
+
   test('refuse what would lose the majority, or has lost it', () => {
     expect(refusals(state([member(1), down(2), down(3)], { cluster: { quorum: false } as ClusterSight }))).toEqual([
       'no-quorum',
