@@ -1,4 +1,15 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { removeFolder, temporaryFolder } from '../../../test/support/watchdog.ts';
@@ -130,6 +141,24 @@ describe('what a killed restore left', () => {
     writeFileSync(at('wal/0000000000000000-0000000000000000.wal'), '');
     const place = await findPlace(target('m1', at('m1'), at('wal')));
     expect((await findLeftovers(place)).blocked).toBe(false);
+  });
+
+  test('in a WAL directory takes only its own half along: no other directory, and none that an etcd was started on since', async () => {
+    for (const path of ['m1/member/snap', 'elsewhere', 'wal']) mkdirSync(at(path), { recursive: true });
+    const place = await findPlace(target('m1', at('m1'), at('wal')));
+    const markedFor = async (path: string, inode = at(path)): Promise<Awaited<ReturnType<typeof findLeftovers>>> => {
+      const { dev, ino } = statSync(inode);
+      const blocker = { writer: DEAD, data: { path: at(path), dev: String(dev), ino: String(ino) } };
+      writeFileSync(at('wal/unfinished-restore.wal'), JSON.stringify(blocker));
+      utimesSync(at('wal/unfinished-restore.wal'), 1, 1);
+      return findLeftovers({ ...place, wal: (await findPlace(place.target)).wal });
+    };
+    expect(await markedFor('m1')).toEqual({ staging: [], data: at('m1'), blocked: true });
+    expect(await markedFor('m1', at('elsewhere'))).toEqual({ staging: [], data: undefined, blocked: true });
+    expect(await markedFor('elsewhere')).toEqual({ staging: [], data: undefined, blocked: false });
+    mkdirSync(at('m1/member/wal'));
+    expect(await markedFor('m1')).toEqual({ staging: [], data: undefined, blocked: false });
+    await expect(check([target('m1', at('m1'), at('wal'))])).rejects.toMatchObject({ message: expect.stringMatching(/not empty/) });
   });
 });
 

@@ -104,7 +104,7 @@ function refuseOccupied({ folder, way, occupants }: Spot, isData: boolean): void
   throw refused(
     `the ${isData ? 'data' : 'WAL'} directory ${folder} is not empty: it holds ${some(occupants)}`,
     occupants.includes(BLOCKER)
-      ? 'another restore is making it, or was killed less than an hour ago on another machine or in another container'
+      ? 'another restore is making it, was killed less than an hour ago on another machine or in another container, or made it for the data directory that is named in there'
       : way === 'inside'
         ? 'it is a mount point; --replace moves what etcd uses of it to a name with .before-restore- and the time'
         : `--replace moves it to ${basename(folder)}.before-restore-TIME; nothing is ever deleted`,

@@ -2,7 +2,7 @@
  * What a restore leaves that was killed: folders in which it was building, and, where the WAL has a directory of its own, a pair of directories on which etcd does not
  * start (publish.ts says why). Both are recognised by the process that made them, and removed by the next restore to the same place.
  */
-import { readdir, readFile, rm, rmdir, stat } from 'node:fs/promises';
+import { lstat, readdir, readFile, rm, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncFolder } from '../../store/local/folders.ts';
 import { isLeftBehind } from '../../store/temporary.ts';
@@ -33,9 +33,18 @@ export async function findLeftovers({ data, wal }: Place): Promise<Leftovers> {
   const staging = [...(await stagingOf(data)), ...(wal === undefined ? [] : await stagingOf(wal))];
   const blocker = wal === undefined ? undefined : await readBlocker(wal);
   if (blocker === undefined) return { staging, data: undefined, blocked: false };
-  const found = await stat(blocker.data.path, { bigint: true }).catch(() => undefined);
-  const same = found !== undefined && `${found.dev}:${found.ino}` === `${blocker.data.dev}:${blocker.data.ino}`;
-  return { staging, data: same ? blocker.data.path : undefined, blocked: true };
+  const { path, dev, ino } = blocker.data;
+  const found = await lstat(path, { bigint: true }).catch(() => undefined);
+  if (found === undefined || `${found.dev}:${found.ino}` !== `${dev}:${ino}`) return { staging, data: undefined, blocked: true };
+  // Whoever may write to the WAL directory may have written this: what it names is removed only where it can be nothing else.
+  const ours = (path === data.folder || path === join(data.folder, 'member')) && !(await hasLog(path));
+  return { staging, data: ours ? path : undefined, blocked: ours };
+}
+
+/** An etcd that was started on it without its WAL directory made a log of its own, and it is somebody's data since. */
+async function hasLog(path: string): Promise<boolean> {
+  const found = await Promise.all([join(path, 'wal'), join(path, 'member', 'wal')].map((log) => lstat(log).catch(() => undefined)));
+  return found.some((each) => each !== undefined);
 }
 
 export async function removeLeftovers({ data, wal }: Place, leftovers: Leftovers): Promise<void> {
