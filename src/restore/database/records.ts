@@ -1,5 +1,5 @@
 /** Which records of a database go into another one, and how they get there. */
-import { createSweeper, release } from '../../archive/young-garbage.ts';
+import { collectAll, createSweeper, release } from '../../archive/young-garbage.ts';
 import { ELEMENT_LENGTH, HEADER_LENGTH } from '../../boltdb/page.ts';
 import type { BoltWriter, BucketWriter } from '../../boltdb/write/writer.ts';
 import { createRunningSum } from '../../mvcc/crc32c/running-sum.ts';
@@ -68,7 +68,11 @@ export async function copyRecords(
   const groups = selection.live && !live ? undefined : examined.leavesAgain?.(read, { live, signal });
   const copy = new Copy(selection, writer.bucket('key'));
   if (groups === undefined) await copy.walk(verified, options);
-  else await copy.leaves(await groups, live, options);
+  else {
+    const found = await groups;
+    collectAll(); // what became of each key took as much memory as writing will
+    await copy.leaves(found, live, options);
+  }
   return await copy.end();
 }
 
