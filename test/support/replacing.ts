@@ -252,7 +252,17 @@ export const BREAKS: Readonly<Record<string, (member: Member, cluster: Cluster, 
       () => member.output().slice(-2_000),
     );
   },
-  'CORRUPT is armed by it': async (member, cluster) => {
+  'its data is not that of the others and CORRUPT is armed': async (member, cluster) => {
+    const needle = 'needle-in-the-database';
+    await cluster.etcdctl(['put', '/needle', needle]);
+    await member.stop();
+    // A byte of a value, as a disk that lies would change it: bbolt has no checksum there.
+    const path = join(member.dataDir, 'member/snap/db');
+    const bytes = readFileSync(path);
+    for (let at = bytes.indexOf(needle); at !== -1; at = bytes.indexOf(needle, at + 1)) bytes[at] = bytes[at]! ^ 1;
+    writeFileSync(path, bytes);
+    await member.restart();
+    // Whoever finds it may be the wrong one to name.
     await cluster.raiseAlarm('CORRUPT', member);
   },
 };

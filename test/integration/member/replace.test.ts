@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { Symptom } from '../../../src/member/replace/types.ts';
 import { startCluster, type Cluster } from '../../support/cluster.ts';
-import { product } from '../../support/product.ts';
-import { BREAKS, expectWhole, fakeSystemd, oldData, replaced, type FakeSystemd } from '../../support/replacing.ts';
+import { product, type Product } from '../../support/product.ts';
+import { BREAKS, expectWhole, fakeSystemd, oldData, opened, replaced, type FakeSystemd } from '../../support/replacing.ts';
 
 /** So that a raft snapshot comes after a few writes. */
 const FLAGS = ['--snapshot-count=50'];
+
+const CORRUPT = 'its data is not that of the others and CORRUPT is armed';
 
 /** What the diagnosis calls each way, at least. */
 const SYMPTOMS: Readonly<Record<keyof typeof BREAKS, Symptom['code']>> = {
@@ -18,7 +20,7 @@ const SYMPTOMS: Readonly<Record<keyof typeof BREAKS, Symptom['code']>> = {
   'its database is damaged': 'damaged-db',
   'it was started as a new cluster': 'other-cluster',
   'it was restored alone from a backup': 'cluster-id-mismatch',
-  'CORRUPT is armed by it': 'corrupt',
+  [CORRUPT]: 'different-data',
 };
 
 // etcd waits seven seconds when the first words of a new member are lost, so two clusters take turns.
@@ -45,6 +47,19 @@ describe('member replace brings back a member of 3.6', () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
+  /** The hashes tell who is the wrong one, and whoever came back now would copy from it. */
+  async function expectOthersRefused(subject: Product): Promise<void> {
+    const task = await opened({ product: subject, member: 'm1', request: { healthy: true } });
+    await task.close();
+    expect(task.preview.gates).toContainEqual(
+      expect.objectContaining({
+        rule: 'corrupt-elsewhere',
+        verdict: 'refused',
+        message: expect.stringContaining('data of m3 is in doubt'),
+      }),
+    );
+  }
+
   async function bringBack(how: string, cluster: Cluster, own: string): Promise<void> {
     const member = cluster.members[2]!;
     const { unit, environmentFile } = systemd.unit(cluster, member, FLAGS);
@@ -53,6 +68,7 @@ describe('member replace brings back a member of 3.6', () => {
     const gone = (await member.status()).memberId;
     const before = oldData(member).length;
     await BREAKS[how]!(member, cluster, own);
+    if (how === CORRUPT) await expectOthersRefused(subject);
     const writer = cluster.writer({ perSecond: 50 });
     const { task, result } = await replaced({
       product: subject,
@@ -62,7 +78,7 @@ describe('member replace brings back a member of 3.6', () => {
     const { written } = await writer.stop();
     expect(task.preview.symptoms.map(({ code }) => code)).toContain(SYMPTOMS[how]);
     // While CORRUPT is armed etcd takes no writes, and taking it back is for people.
-    if (how.startsWith('CORRUPT')) {
+    if (how === CORRUPT) {
       expect(result.remarks.join('\n')).toContain('alarm disarm');
       expect(await cluster.alarms()).toEqual([{ type: 'CORRUPT', memberId: gone }]);
       await cluster.disarmAlarms();
