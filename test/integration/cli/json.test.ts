@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runCli } from '../../../src/cli/run.ts';
 import { VERBS } from '../../../src/cli/verbs.ts';
+import { program } from '../../../tools/programs.ts';
 import { seedBackup } from '../../support/backups.ts';
 import { startCluster, type Cluster } from '../../support/cluster.ts';
 import { LINEAGE_TWO } from '../../support/manifests.ts';
@@ -165,6 +166,10 @@ describe('what --json prints', () => {
     await call('restore --plan', ['restore', 'latest', '--plan', ...target, ...from()], 0);
     const record = ['--record', join(folder, 'restored.restore.json'), '--timeout', '100ms'];
     await call('restore --check', ['restore', '--check', 'http://127.0.0.1:1', ...record, ...from()], 1);
+  });
+
+  test('drill', async () => {
+    await call('drill', ['drill', '--store', 'disk', '--etcd', program('etcd', '3.6'), '--shared-disk', ...from()], 0);
   });
 
   test('hold, prune, release, accept-cluster and delete', async () => {
