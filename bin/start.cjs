@@ -8,7 +8,11 @@ const SMALL = '--max-semi-space-size=2';
 module.exports = function start(file) {
   // A backup's or a restore's memory is its promise to whoever runs etcd on the same machine, and what V8 lets pile up in a young generation of 64 MiB is a quarter of
   // it. This can be said only before a process starts (and keeps its number: systemd and containers see one process). The daemon's jobs get it as an argument.
-  if ((process.argv[2] === 'backup' || process.argv[2] === 'restore') && !process.execArgv.includes(SMALL) && process.execve !== undefined) {
+  if (
+    (process.argv[2] === 'backup' || process.argv[2] === 'restore') &&
+    !process.execArgv.includes(SMALL) &&
+    process.execve !== undefined
+  ) {
     process.execve(process.execPath, [process.execPath, SMALL, ...process.execArgv, ...process.argv.slice(1)], process.env);
   }
   // The daemon waits most of its life, and needs no young generation of 16 MiB for that: it rests some 12 MiB lower without (Node 24.21).

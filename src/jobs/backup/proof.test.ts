@@ -22,7 +22,13 @@ async function verdictOn(storageVersion: string, enabled = true): Promise<Backup
   const found = { ...head, storageVersion };
   try {
     proof.begin(found);
-    const examined: Examined = { head: found, keyCount: 1, recordCount: 1, kubernetes: false, hashKv: () => Promise.reject(new Error('nobody asks')) };
+    const examined: Examined = {
+      head: found,
+      keyCount: 1,
+      recordCount: 1,
+      kubernetes: false,
+      hashKv: () => Promise.reject(new Error('nobody asks')),
+    };
     return await proof.finish({ head: found, examined, file: { size: 0, read: () => Promise.reject(new Error('nobody reads')) } });
   } finally {
     proof.close();

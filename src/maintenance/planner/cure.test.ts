@@ -271,7 +271,10 @@ describe('the cure with a member down', () => {
     expect(rulesOf(plan(compacted(full), POLICY, defragWish({ degraded: true, yes: true, members: ['2a'] })))).toContain('member-down');
     const room = withDown(clusterOf(3), 3);
     expect(plan(room, POLICY, DEGRADED).action).toBeUndefined();
-    expect(plan(room, POLICY, DEGRADED).refusals[0]).toMatchObject({ rule: 'member-down', hint: 'start it, or replace it: `etcd-warden member replace m3`' });
+    expect(plan(room, POLICY, DEGRADED).refusals[0]).toMatchObject({
+      rule: 'member-down',
+      hint: 'start it, or replace it: `etcd-warden member replace m3`',
+    });
   });
 
   test('H4: --degraded excuses no member that takes connections and is silent, unless its metrics tell that nobody defragments it', () => {

@@ -47,17 +47,6 @@ export async function giveTo(folder: string, { uid, gid }: Owner, like: Stats | 
   }
 }
 
-/** The same for one file. @throws WardenError `disk-failed` */
-export async function giveFileTo(path: string, { uid, gid }: Owner): Promise<void> {
-  const us = ourselves();
-  if (uid === us.uid && gid === us.gid) return;
-  try {
-    await lchown(path, uid, gid);
-  } catch (error) {
-    throw await diskError(error, 'give away', path, 0);
-  }
-}
-
 /**
  * Gives a folder with all below it the SELinux label of another one. Does nothing where the kernel has no SELinux: new files have the label of the folder around
  * them then as now, which is right where nothing is replaced.

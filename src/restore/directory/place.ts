@@ -39,8 +39,6 @@ export const RECORD = '.restore.json';
 export const KEPT = '.before-restore-';
 /** Lies in a WAL directory that is not complete: see publish.ts. */
 export const BLOCKER = 'unfinished-restore.wal';
-/** Folders that a restore builds in are left behind by a crash alone; those of another machine or container count as such after this long, ms. */
-export const ABANDONED_AFTER_MS = 3_600_000;
 
 const STAGING = /^\..*\.restore-(?=warden-)/;
 /** At the top of an ext file system. */
