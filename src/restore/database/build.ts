@@ -4,27 +4,16 @@
  */
 import { editBuckets } from '../../boltdb/write/edit.ts';
 import { WardenError } from '../../errors.ts';
-import type { BuiltDatabase, Content, EtcdMinor, NewCluster, RestoreContext, RestoreSource } from '../types.ts';
+import type { BuiltDatabase, Content, RestoreContext } from '../types.ts';
 import { clusterEdits, requireStartable } from './cluster.ts';
 import { createDatabaseFile, type DatabaseFile } from './file.ts';
 import { HOST_ORDER } from './order.ts';
 import { mustCompact, raiseBy, raisedTo } from './raise.ts';
+import type { DatabaseRequest } from './request.ts';
 import { rewrite } from './rewrite.ts';
 import { withVerified } from './verified.ts';
 
 export { measureDatabase } from './measure.ts';
-
-export interface DatabaseRequest {
-  readonly source: RestoreSource;
-  /** Must not exist; the folder must. */
-  readonly path: string;
-  readonly cluster: NewCluster;
-  readonly content: Content;
-  readonly minor: EtcdMinor;
-  /** Drop a CORRUPT alarm instead of refusing. */
-  readonly acceptSuspect: boolean;
-  readonly scratchFolder: string;
-}
 
 /**
  * @returns what the file holds, which is on the disk then

@@ -10,7 +10,7 @@ import { WardenError } from '../../errors.ts';
 import { notEtcd } from '../../mvcc/errors.ts';
 import type { ScratchFile } from '../../mvcc/scratch.ts';
 import type { BuiltDatabase, RestoreContext } from '../types.ts';
-import type { DatabaseRequest } from './build.ts';
+import type { DatabaseRequest } from './request.ts';
 import { clusterEdits, requireStartable } from './cluster.ts';
 import type { DatabaseFile } from './file.ts';
 import { examineFile, figuresOf } from './measure.ts';
