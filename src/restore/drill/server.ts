@@ -157,7 +157,9 @@ function ending(etcd: Guarded, code: number): WardenError {
     return new WardenError('failed', `the scratch etcd was ended by signal ${code - 128}`, {
       hint: "perhaps the kernel's out-of-memory killer: etcd maps the whole database into memory",
     });
-  if (/address already in use|too many open files|cannot allocate memory|permission denied/i.test(etcd.said()))
+  if (
+    /address already in use|too many open files|cannot allocate memory|permission denied|flag provided but not defined/i.test(etcd.said())
+  )
     return new WardenError('failed', `the scratch etcd did not start${said}`);
   return new WardenError('verification-failed', `etcd does not run on what was restored (exit code ${code})${said}`);
 }
