@@ -9,7 +9,7 @@ import { MemberClient } from '../etcd/member.ts';
 import type { ClusterAccess, MemberHash } from '../etcd/types.ts';
 import { knownWrongHash } from '../etcd/versions.ts';
 import type { MemberContext, MembershipSight, SeenMember } from './types.ts';
-import { labelOf } from './words.ts';
+import { labelOf, votersOf } from './words.ts';
 
 export interface HashComparison {
   readonly verdict: 'agree' | 'differ' | 'unclear';
@@ -40,13 +40,19 @@ export async function compareHashes(
   sight: MembershipSight,
   { access, context }: { readonly access: ClusterAccess; readonly context: MemberContext },
 ): Promise<HashComparison> {
-  const voters = sight.members
-    .filter(({ learner, reachable }) => !learner && reachable)
+  const voters = votersOf(sight)
+    .filter(({ reachable }) => reachable)
     .toSorted((a, b) => Number(a.id === sight.leader) - Number(b.id === sight.leader));
+  const silent = votersOf(sight).filter(({ reachable }) => !reachable);
   for (let round = 1; ; round++) {
     // The newest that any has; the others have it a moment later.
     const revision = await newestRevision(voters, access, context.signal);
-    const members: HashComparison['members'][number][] = [];
+    // Nobody knows what a voter holds that does not answer.
+    const members: HashComparison['members'][number][] = silent.map((voter) => ({
+      member: labelOf(voter),
+      ...NO_HASH,
+      error: whyNone(voter),
+    }));
     for (const voter of voters) members.push(await hashOf(voter, revision, access, context));
     const result = judge(revision, members, voters);
     if (result.verdict !== 'unclear' || !result.again || round === ROUNDS) {
@@ -54,6 +60,12 @@ export async function compareHashes(
       return { verdict: result.verdict, revision, members, message: result.message };
     }
   }
+}
+
+const NO_HASH = { hash: undefined, compactRevision: undefined, tookMs: undefined } as const;
+
+function whyNone({ error }: SeenMember): ErrorDetails {
+  return error ?? { code: 'unreachable', message: 'it does not answer' };
 }
 
 async function newestRevision(voters: readonly SeenMember[], access: ClusterAccess, signal: AbortSignal): Promise<bigint> {
@@ -80,7 +92,7 @@ async function hashOf(
     return { member, hash: hash.hash, compactRevision: hash.compactRevision, tookMs: Math.round(hash.tookMs), error: undefined };
   } catch (error) {
     if (signal.aborted) throw interruption(signal, 'comparing the hashes');
-    return { member, hash: undefined, compactRevision: undefined, tookMs: undefined, error: errorDetails(error) };
+    return { member, ...NO_HASH, error: errorDetails(error) };
   }
 }
 
@@ -113,19 +125,21 @@ export function judge(
   members: HashComparison['members'],
   voters: readonly Pick<SeenMember, 'status'>[],
 ): Pick<HashComparison, 'verdict' | 'message'> & { readonly again: boolean } {
+  const told = members.filter(({ hash }) => hash !== undefined);
+  if (new Set(told.map(({ compactRevision }) => compactRevision)).size > 1)
+    return { verdict: 'unclear', message: 'the cluster was compacted while its members were asked', again: true };
+  if (new Set(told.map(({ hash }) => hash)).size > 1) {
+    const each = told.map(({ member, hash }) => `${member} ${(hash ?? 0).toString(16)}`).join(', ');
+    const excuse = voters.map(({ status }) => knownWrongHash(status?.version ?? '')).find((reason) => reason !== undefined);
+    if (excuse !== undefined)
+      return { verdict: 'unclear', message: `hashes at revision ${revision} differ (${each}), but ${excuse}`, again: false };
+    return { verdict: 'differ', message: `members have different data at revision ${revision}: ${each}`, again: false };
+  }
   const failed = members.filter(({ hash }) => hash === undefined);
   if (failed.length > 0) {
     const why = failed.map(({ member, error }) => `${member}: ${error?.message ?? ''}`).join('; ');
     const again = failed.every(({ error }) => error?.code === 'revision-compacted');
     return { verdict: 'unclear', message: `not every member gave a hash of revision ${revision}: ${why}`, again };
   }
-  if (new Set(members.map(({ compactRevision }) => compactRevision)).size > 1)
-    return { verdict: 'unclear', message: 'the cluster was compacted while its members were asked', again: true };
-  if (new Set(members.map(({ hash }) => hash)).size <= 1)
-    return { verdict: 'agree', message: `all ${members.length} voters have the same data at revision ${revision}`, again: false };
-  const each = members.map(({ member, hash }) => `${member} ${(hash ?? 0).toString(16)}`).join(', ');
-  const excuse = voters.map(({ status }) => knownWrongHash(status?.version ?? '')).find((reason) => reason !== undefined);
-  if (excuse !== undefined)
-    return { verdict: 'unclear', message: `hashes at revision ${revision} differ (${each}), but ${excuse}`, again: false };
-  return { verdict: 'differ', message: `members have different data at revision ${revision}: ${each}`, again: false };
+  return { verdict: 'agree', message: `all ${members.length} voters have the same data at revision ${revision}`, again: false };
 }

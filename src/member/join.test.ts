@@ -87,6 +87,8 @@ describe('hashes of all members', () => {
       again: false,
       message: 'not every member gave a hash of revision 9: m3: no answer',
     });
+    // That one is silent does not hide that two differ.
+    expect(judge(9n, [answer('m1', 7), answer('m2', 8), silent('timeout')], [])).toMatchObject({ verdict: 'differ' });
   });
 
   test('etcd #18274: releases that hash wrongly accuse nobody', () => {

@@ -79,4 +79,11 @@ test('different data is told as that, and a member that gives no hash as neither
   };
   const unclear = await compareHashes(elsewhere, { access, context });
   expect(unclear).toMatchObject({ verdict: 'unclear', message: expect.stringContaining('another member answers at') });
+  // All who answer agree, and all is not who answers.
+  const without = { ...ours, members: ours.members.map((member, index) => (index === 0 ? { ...member, reachable: false } : member)) };
+  expect(await compareHashes(without, { access, context })).toMatchObject({
+    verdict: 'unclear',
+    message: expect.stringContaining(`not every member gave a hash of revision`),
+    members: [{ hash: undefined, error: { code: 'unreachable' } }, { hash: expect.any(Number) }, { hash: expect.any(Number) }],
+  });
 });
