@@ -1,6 +1,6 @@
 /** A plain snapshot file as a source of a restore, without stores or jobs; and a data directory around a database that was built. */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BuiltDatabase, Content, EtcdMinor, NewCluster, RestoreContext, RestoreSource } from '../../src/restore/types.ts';
 import type { Proof } from '../../src/format/types.ts';
@@ -74,8 +74,4 @@ export async function buildDataDir(options: {
   truncateSync(join(wal, WAL_FILE_NAME), WAL_FILE_BYTES);
   writeFileSync(join(snap, snapFileName(cluster)), encodeSnap(cluster, minor), { mode: 0o600 });
   return built;
-}
-
-export function readSnapshot(path: string): Buffer {
-  return readFileSync(path);
 }
