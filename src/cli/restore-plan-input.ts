@@ -4,6 +4,7 @@ import { flagOptions } from '../config/flags.ts';
 import { dataKey, manifestKey } from '../format/keys.ts';
 import type { PreparedRestore, RestoreInputs, RestoreOrder } from '../jobs/restore/prepare.ts';
 import type { PlanInput, PlanSource, PlanStore } from '../restore/plan/types.ts';
+import type { Store } from '../store/types.ts';
 import type { Invocation } from './verb.ts';
 
 /** Flags of a cluster that open its backups, and those that let its etcd be asked. */
@@ -18,6 +19,7 @@ export function planInput(
 ): PlanInput {
   const { request, minor, builder, platform, everyTarget } = prepared;
   const call = flagOptions('call').map(({ name }) => name);
+  const places = { folder: order.folder, stores: inputs.stores };
   const chosen = call.filter((name) => name === 'config' || name === 'cluster');
   return {
     time: context.now().toISOString(),
@@ -46,15 +48,16 @@ export function planInput(
     owner: order.owner,
     acceptSuspect: order.acceptSuspect,
     sourceFlags: [
-      ...givenFlags(options, 'call', call),
+      ...givenFlags(options, 'call', call, places),
       ...givenFlags(
         options,
         'store',
         flagOptions('store').map(({ name }) => name),
+        places,
       ),
-      ...givenFlags(options, 'cluster', OPENING),
+      ...givenFlags(options, 'cluster', OPENING, places),
     ],
-    accessFlags: [...givenFlags(options, 'call', chosen), ...givenFlags(options, 'cluster', REACHING)],
+    accessFlags: [...givenFlags(options, 'call', chosen, places), ...givenFlags(options, 'cluster', REACHING, places)],
   };
 }
 
@@ -107,12 +110,24 @@ function planSource(order: RestoreOrder, { request, chosen, seen }: PreparedRest
   };
 }
 
-/** Those of these flags that were given, as words of a command line. */
-function givenFlags(options: Invocation['options'], scope: 'call' | 'store' | 'cluster', names: readonly string[]): string[] {
+/** Those of these flags that were given, as words of a command line that means the same in whatever folder it is pasted. */
+export function givenFlags(
+  options: Invocation['options'],
+  scope: 'call' | 'store' | 'cluster',
+  names: readonly string[],
+  { folder, stores }: { readonly folder: string; readonly stores: readonly Pick<Store, 'name' | 'kind' | 'location'>[] },
+): string[] {
+  const whole = (flags: string, text: string): string => {
+    const path = resolve(folder, text);
+    if (flags.endsWith('<path>')) return path;
+    // A bare word is a configured store, else a folder.
+    const named = stores.some(({ name }) => name === text);
+    return flags.endsWith('<store>') && !named && stores.some(({ kind, location }) => kind === 'local' && location === path) ? path : text;
+  };
   return flagOptions(scope).flatMap(({ name, key, flags }) => {
     const value = options[key];
     if (!names.includes(name) || value === undefined) return [];
     if (typeof value === 'boolean') return value === flags.startsWith('--no-') ? [] : [flags];
-    return (Array.isArray(value) ? value : [value]).flatMap((each) => [`--${name}`, String(each)]);
+    return (Array.isArray(value) ? value : [value]).flatMap((each) => [`--${name}`, whole(flags, String(each))]);
   });
 }

@@ -136,6 +136,7 @@ export async function prepareRestore(order: RestoreOrder, inputs: RestoreInputs,
     });
     const distrust = order.acceptSuspect ? undefined : whyDistrusted(source, seen);
     const foreign = order.members.planOnly || order.dataDir !== undefined ? undefined : whyNotHere(platform.platform);
+    const assumed = order.members.planOnly && order.dataDir === undefined ? assumedPlaces(platform) : [];
     return {
       request: {
         source,
@@ -157,7 +158,7 @@ export async function prepareRestore(order: RestoreOrder, inputs: RestoreInputs,
       builder,
       platform,
       everyTarget: everywhere,
-      notes: [...(chosen?.notes ?? []), ...opened.notes, ...minor.notes, ...before.notes, ...alive.value.notes],
+      notes: [...(chosen?.notes ?? []), ...assumed, ...opened.notes, ...minor.notes, ...before.notes, ...alive.value.notes],
       refusals: [distrust, foreign, alive.refusal, before.refusal, room.refusal].filter((each) => each !== undefined),
       close: () => source.close(),
     };
@@ -175,6 +176,14 @@ function named(platform: Platform): DetectedPlatform {
 function usualDataDir({ platform, dataDir }: DetectedPlatform, planOnly: boolean): string {
   if (platform === 'kubeadm') return dataDir ?? KUBEADM_DATA_DIR;
   return (planOnly ? dataDir : undefined) ?? `${PLACEHOLDER}.etcd`;
+}
+
+/** An etcd that is started on another directory than the one that was restored serves what it had before. */
+function assumedPlaces({ platform, dataDir }: DetectedPlatform): string[] {
+  if (dataDir !== undefined || (platform !== 'systemd' && platform !== 'plain')) return [];
+  return [
+    'nothing tells where the members have their data: the plan puts each into NAME.etcd in this folder; say --data-dir, and --wal-dir where etcd has one',
+  ];
 }
 
 /** What was refused, beside everything else that may be: a plan shows all of it. */
