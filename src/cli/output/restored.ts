@@ -119,6 +119,9 @@ export function restoredJson(
     announced,
     notes: prepared.notes,
     warnings,
-    steps: plan.steps.slice(plan.steps.findLastIndex(({ name }) => name === 'restore') + 1),
+    // Those of other machines are not told here: their places are not known as those of these members are.
+    steps: plan.steps
+      .slice(plan.steps.findLastIndex(({ name }) => name === 'restore') + 1)
+      .filter(({ member }) => member === undefined || targets.some((target) => target.member === member)),
   };
 }

@@ -73,6 +73,7 @@ interface Restored {
     readonly kept: readonly string[];
     readonly record: string;
   }[];
+  readonly steps: readonly { readonly name: string; readonly member?: string }[];
   readonly announced: readonly string[];
   readonly notes: readonly string[];
   readonly warnings: readonly string[];
@@ -161,6 +162,8 @@ test(
     const third = await invoke(sites[2]!);
     for (const each of [second, third])
       expect(each).toMatchObject({ clusterId: first.clusterId, token: first.token, members: first.members, hash: first.hash });
+    // What the others need is told where they are restored, and their places are known.
+    expect(new Set(third.steps.flatMap(({ member }) => member ?? []))).toEqual(new Set(['m3']));
     await using late = await startRestored({ minor: MINOR, sites: sites.slice(2), token: first.token });
     expect(await late.etcdctl(['get', 'written', '--print-value-only'])).toBe('early\n');
     const counted = await late.etcdctl(['get', '', '--prefix', '--count-only', '--write-out=fields']);
