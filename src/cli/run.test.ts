@@ -125,6 +125,13 @@ describe('words that are not understood', () => {
       '--level "deep" is not known',
       'stored, content, proved',
     ],
+    [
+      'what another action of the same verb takes',
+      ['member', 'remove', 'm3', '--data-dir', '/var/lib/etcd'],
+      '`member remove` knows no --data-dir',
+      'goes with `member replace`',
+    ],
+    ['a wait that there is none of', ['member', 'replace', 'm3', '--no-wait'], 'knows no --no-wait', '`member add` and `member promote`'],
     ['copy without saying what', ['copy', '--from', '/x', '--to', '/y'], 'name one backup, or say --missing', 'etcd-warden copy latest'],
   ])('fault 77: %s is exit code 2, for people on stderr and for programs as one document on stdout', async (_, words, sentence, hint) => {
     const people = await call(words);

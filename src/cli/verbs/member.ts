@@ -1,3 +1,4 @@
+import { camelCase } from '../../config/flags.ts';
 import { parseDuration } from '../../config/units.ts';
 import { ERRORS, WardenError } from '../../errors.ts';
 import { hex } from '../../etcd/ids.ts';
@@ -25,6 +26,7 @@ const WAIT_MS = 30 * 60_000;
 export async function run(invocation: Invocation): Promise<Answer> {
   const [action] = invocation.arguments;
   const { context, loaded, output, options } = invocation;
+  requireFitting(action, options);
   if (action === 'list') {
     if (invocation.arguments.length > 1) throw new WardenError('usage', '`member list` takes no name');
     const sight = await listMembers(chosenCluster(loaded), context);
@@ -39,6 +41,32 @@ export async function run(invocation: Invocation): Promise<Answer> {
   await consent(invocation, request, plan);
   const result = await changeMembers(request, context, (start) => tell(invocation, start));
   return answer(request, result, plan, output.width);
+}
+
+/** Options that say something to these actions alone. Passed over in silence they would leave the impression that they were heard. */
+const FITTING: Readonly<Record<string, readonly string[]>> = {
+  'peer-urls': ['add', 'replace'],
+  voter: ['add'],
+  'no-wait': ['add', 'promote'],
+  'start-timeout': ['add', 'replace'],
+  unit: ['replace'],
+  'environment-file': ['replace'],
+  'static-pod': ['replace'],
+  'data-dir': ['replace'],
+  'data-moved': ['replace'],
+  healthy: ['replace'],
+  degraded: ['replace'],
+};
+
+/** @throws WardenError `usage` */
+function requireFitting(action: string | undefined, options: Invocation['options']): void {
+  for (const [flag, actions] of Object.entries(FITTING)) {
+    const given = flag === 'no-wait' ? options['wait'] === false : options[camelCase(flag)] !== undefined;
+    if (given && action !== undefined && !actions.includes(action))
+      throw new WardenError('usage', `\`member ${action}\` knows no --${flag}`, {
+        hint: `--${flag} goes with ${actions.map((each) => `\`member ${each}\``).join(' and ')}`,
+      });
+  }
 }
 
 function requestOf({ arguments: [action, name], options, loaded }: Invocation): MemberRequest {
