@@ -50,21 +50,27 @@ function roleOf(member: SeenMember, { leader }: MembershipSight): 'learner' | 'l
 
 export function membersText(sight: MembershipSight, width: number): string {
   const head = `cluster ${sight.cluster} (${hex(sight.clusterId)}): ${sight.quorum ? 'has quorum' : 'NO QUORUM'}, ${countText(healthyOf(sight).length, sight.voters)}`;
+  const members = sight.members.toSorted(byName);
   return [
     wrapText(printable(head), width),
     renderTable(
       COLUMNS,
-      sight.members.map((member) => ({ member, sight })),
+      members.map((member) => ({ member, sight })),
       width,
     ),
     ...[
-      ...sight.members.flatMap((member) => (member.error === undefined ? [] : [`${labelOf(member)}: ${member.error.message}`])),
+      ...members.flatMap((member) => (member.error === undefined ? [] : [`${labelOf(member)}: ${member.error.message}`])),
       ...sight.alarms.map(({ type, memberId }) => `alarm ${type} is armed for ${nameOf(sight, memberId)}`),
       ...sight.strays.map((stray) => strayText(stray)),
       ...(sight.listed === 'memory' ? ['the list is as one member remembers it: no majority could be asked'] : []),
       ...sight.notes,
     ].map((line) => wrapText(`note: ${printable(line)}`, width)),
   ].join('\n');
+}
+
+/** As people count them; etcd lists members by their ids. Those that have no name yet come last. */
+function byName(a: SeenMember, b: SeenMember): number {
+  return Number(a.name === '') - Number(b.name === '') || a.name.localeCompare(b.name, 'en', { numeric: true });
 }
 
 function strayText({ endpoint, clusterId, memberId, advertisedBy, removed }: Stray): string {

@@ -173,7 +173,8 @@ function table(members: readonly RestoredMember[], width: number): string {
       { title: 'hash', value: (each: RestoredMember) => each.hash?.toString() ?? '-' },
       { title: 'as restored', value: (each: RestoredMember) => (each.asRecorded === undefined ? '-' : each.asRecorded ? 'yes' : 'NO') },
     ],
-    members,
+    // As people count them; a record lists members by their ids.
+    members.toSorted((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true })),
     width,
   );
 }
