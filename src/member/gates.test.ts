@@ -106,6 +106,9 @@ describe('an addition', () => {
       verdict: 'refused',
       member: 'm3',
     });
+    // The member there is no stranger.
+    const taken = { peerUrls: ['http://10.0.0.3:2380'], busy: [{ url: 'http://10.0.0.3:2380', clusterId: CLUSTER }] };
+    expect(gatesFor(sight, addition(taken)).map(({ rule }) => rule)).not.toContain('peer-url-busy');
     const url = 'http://10.0.0.9:2380';
     const busy = (clusterId: bigint | undefined): string => one(sight, addition({ busy: [{ url, clusterId }] }), 'peer-url-busy').message;
     expect(busy(undefined)).toBe('somebody takes connections at http://10.0.0.9:2380 already');

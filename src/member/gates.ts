@@ -32,6 +32,7 @@ function addGates(sight: MembershipSight, change: Extract<Change, { kind: 'add' 
   const { name, peerUrls, busy } = change;
   const namesake = sight.members.find((member) => member.name === name);
   const owners = sight.members.filter((member) => member.peerUrls.some((url) => peerUrls.includes(url)));
+  const strangers = busy.filter(({ url }) => !owners.some((owner) => owner.peerUrls.includes(url)));
   const others = new Set(sight.members.flatMap((member) => member.peerUrls.map(schemeOf)));
   const odd = peerUrls.filter((url) => others.size > 0 && !others.has(schemeOf(url)));
   return [
@@ -49,7 +50,8 @@ function addGates(sight: MembershipSight, change: Extract<Change, { kind: 'add' 
             hint: 'remove that member first when it is gone, by its id; to bring it back, `etcd-warden member replace`',
           }),
         )),
-    ...busy.map(({ url, clusterId }) =>
+    // What runs at the address of a member is that member, most likely.
+    ...strangers.map(({ url, clusterId }) =>
       gate(
         'peer-url-busy',
         'refused',
@@ -61,7 +63,7 @@ function addGates(sight: MembershipSight, change: Extract<Change, { kind: 'add' 
         { hint: 'stop it and move its data directory away first: with old data it can never join' },
       ),
     ),
-    ...(busy.length === 0 ? [gate('peer-url-busy', 'passed', 'nothing runs at the peer URL')] : []),
+    ...(strangers.length === 0 && owners.length === 0 ? [gate('peer-url-busy', 'passed', 'nothing runs at the peer URL')] : []),
     ...odd.map((url) =>
       gate('peer-url-scheme', 'warned', `${url} is ${schemeOf(url)}, the other members use ${[...others].join(' and ')}`),
     ),
