@@ -2,11 +2,11 @@
  * Whether all members hold the same data: HashKV of each at one revision, one member at a time, the leader last, since a member applies nothing while it computes
  * (on the leader no lease is renewed anywhere meanwhile).
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { errorDetails, WardenError, type ErrorDetails } from '../errors.ts';
 import { interruption } from '../etcd/call-errors.ts';
 import { MemberClient } from '../etcd/member.ts';
-import type { ClusterAccess, MemberHash } from '../etcd/types.ts';
+import { hashWhenApplied } from '../etcd/hash-when-applied.ts';
+import type { ClusterAccess } from '../etcd/types.ts';
 import { knownWrongHash } from '../etcd/versions.ts';
 import type { MemberContext, MembershipSight, SeenMember } from './types.ts';
 import { labelOf, votersOf } from './words.ts';
@@ -30,8 +30,6 @@ export interface HashComparison {
 /** Bytes per second of a disk that is read for the first time: generous, because nothing ends the scan on the member. */
 const COLD_BYTES_PER_SECOND = 50_000_000;
 const LEAST_TIMEOUT_MS = 10_000;
-const LAG_PATIENCE_MS = 10_000;
-const POLL_MS = 200;
 /** A compaction between two answers makes them incomparable; a cluster compacts every few minutes at most. */
 const ROUNDS = 3;
 
@@ -87,25 +85,12 @@ async function hashOf(
   progress({ step: 'hash', subject: member, message: `${member} hashes its records, and applies no writes meanwhile` });
   const timeoutMs = LEAST_TIMEOUT_MS + Math.ceil(((voter.status?.dbSize ?? 0) / COLD_BYTES_PER_SECOND) * 1000);
   try {
-    const hash = await withClient(voter, access, (client) => untilApplied(client, revision, timeoutMs, signal));
+    const hash = await withClient(voter, access, (client) => hashWhenApplied(client, revision, { timeoutMs, signal }));
     if (hash.memberId !== voter.id) throw new WardenError('unreachable', `another member answers at ${voter.endpoint}`);
     return { member, hash: hash.hash, compactRevision: hash.compactRevision, tookMs: Math.round(hash.tookMs), error: undefined };
   } catch (error) {
     if (signal.aborted) throw interruption(signal, 'comparing the hashes');
     return { member, ...NO_HASH, error: errorDetails(error) };
-  }
-}
-
-async function untilApplied(client: MemberClient, revision: bigint, timeoutMs: number, signal: AbortSignal): Promise<MemberHash> {
-  const giveUpMs = performance.now() + LAG_PATIENCE_MS;
-  for (;;) {
-    try {
-      return await client.hashKv(revision, { timeoutMs, signal });
-    } catch (error) {
-      const lags = error instanceof WardenError && error.code === 'revision-future';
-      if (!lags || performance.now() >= giveUpMs) throw error;
-    }
-    await sleep(POLL_MS, undefined, { signal });
   }
 }
 

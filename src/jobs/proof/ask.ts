@@ -1,15 +1,12 @@
 /** Asking members for their hash, one at a time. Two at once would take the cluster's majority away for as long as both compute (hazard H27). */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { formatDurationShort } from '../../config/units.ts';
 import { asError, errorDetails, WardenError } from '../../errors.ts';
 import { MemberClient } from '../../etcd/member.ts';
+import { hashWhenApplied } from '../../etcd/hash-when-applied.ts';
 import type { ClusterAccess, MemberHash } from '../../etcd/types.ts';
 import type { JobContext } from '../types.ts';
 import type { ProofPlan, Prover } from './policy.ts';
 
-/** A follower applies what the leader has committed within moments; one that does not is of no use now. */
-const LAG_PATIENCE_MS = 10_000;
-const LAG_POLL_MS = 200;
 /** Data that is not in memory comes thirty times slower than the guess from memory, on a plain disk. */
 const COLD_FACTOR = 30;
 const STILL_EVERY_MS = 10_000;
@@ -75,7 +72,7 @@ export async function askOne(prover: Prover, revision: bigint, options: AskOptio
     STILL_EVERY_MS,
   );
   try {
-    const hash = await untilApplied(client, revision, timeoutMs, signal);
+    const hash = await hashWhenApplied(client, revision, { timeoutMs, signal });
     if (hash.clusterId !== status.clusterId || hash.memberId !== status.memberId) {
       throw new WardenError('unreachable', `${status.endpoint} leads to another member than before`);
     }
@@ -98,18 +95,4 @@ export async function askOne(prover: Prover, revision: bigint, options: AskOptio
 
 export function joined(a: Asked, b: Asked): Asked {
   return { answers: [...a.answers, ...b.answers], failures: [...a.failures, ...b.failures], ended: a.ended || b.ended };
-}
-
-/** A refusal for a future revision costs the member nothing, so it may be asked again until it has caught up. */
-async function untilApplied(client: MemberClient, revision: bigint, timeoutMs: number, signal: AbortSignal): Promise<MemberHash> {
-  const giveUpMs = performance.now() + LAG_PATIENCE_MS;
-  for (;;) {
-    try {
-      return await client.hashKv(revision, { timeoutMs, signal });
-    } catch (error) {
-      const lags = error instanceof WardenError && error.code === 'revision-future';
-      if (!lags || performance.now() >= giveUpMs) throw error;
-    }
-    await sleep(LAG_POLL_MS, undefined, { signal });
-  }
 }
