@@ -1,6 +1,7 @@
 /**
  * What all clients of one cluster share: the TLS files and the login. A token is valid on every member (etcd-formats 6.2), so there is one,
- * taken when it is first needed, and replaced once whenever a member refuses it.
+ * taken when it is first needed, and replaced once whenever a member refuses it. Only where one of the endpoints belongs to another cluster, as a member does
+ * that was started as a new one, its token is nothing to the others: then an endpoint gets one of its own.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asError, WardenError } from '../errors.ts';
@@ -38,6 +39,8 @@ export class Credentials {
   #token: string | undefined;
   #loggedIn: boolean;
   #login: Promise<string | undefined> | undefined;
+  /** By URL: for endpoints that refused the one that all share. */
+  readonly #own = new Map<string, Promise<string | undefined>>();
   #undecided: { readonly error: WardenError; readonly until: number } | undefined;
 
   constructor(access: ClusterAccess) {
@@ -65,16 +68,35 @@ export class Credentials {
     return this.#access.user !== undefined && (endpoint.secure || !this.endpoints.some((one) => one.secure));
   }
 
-  /** A token that may still be valid, or undefined when none is needed. @throws WardenError what the login said. */
-  token(signal: AbortSignal | undefined): Promise<string | undefined> {
+  /** A token that may still be valid there, or undefined when none is needed. @throws WardenError what the login said. */
+  token(signal: AbortSignal | undefined, at?: Endpoint): Promise<string | undefined> {
+    const own = at === undefined ? undefined : this.#own.get(at.url);
+    if (own !== undefined) return abortable(own, signal, 'the login');
     return this.#loggedIn ? Promise.resolve(this.#token) : this.#logInOnce(signal);
   }
 
   /** Another token than the one that was refused; when somebody replaced that already, no new login. */
-  renewedToken(refused: string | undefined, signal: AbortSignal | undefined): Promise<string | undefined> {
-    if (this.#loggedIn && this.#token !== refused) return Promise.resolve(this.#token);
+  async renewedToken(refused: string | undefined, signal: AbortSignal | undefined, at?: Endpoint): Promise<string | undefined> {
+    if (at !== undefined && this.#own.has(at.url)) return this.ownToken(refused, signal, at);
+    if (this.#loggedIn && this.#token !== refused) return this.#token;
     this.#loggedIn = false;
     return this.#logInOnce(signal);
+  }
+
+  /** The same of a login at this endpoint and nowhere else, when it refused also the new one that all share. */
+  async ownToken(refused: string | undefined, signal: AbortSignal | undefined, at: Endpoint): Promise<string | undefined> {
+    const before = this.#own.get(at.url);
+    const known = before === undefined ? undefined : await abortable(before, signal, 'the login');
+    if (known !== undefined && known !== refused) return known;
+    // Somebody else may have begun meanwhile.
+    if (this.#own.get(at.url) === before) {
+      const login = this.#logInAt([at]);
+      this.#own.set(at.url, login);
+      login.catch(() => {
+        if (this.#own.get(at.url) === login) this.#own.delete(at.url);
+      });
+    }
+    return abortable(this.#own.get(at.url) ?? Promise.resolve(undefined), signal, 'the login');
   }
 
   /** All who wait share one login; one of them giving up does not take it from the others. */
@@ -88,13 +110,25 @@ export class Credentials {
   }
 
   async #logIn(): Promise<string | undefined> {
+    try {
+      this.#token = await this.#logInAt(this.endpoints);
+      this.#loggedIn = true;
+      return this.#token;
+    } catch (error) {
+      if (error instanceof WardenError && error.code === 'login-needs-quorum')
+        this.#undecided = { error, until: performance.now() + NO_QUORUM_REMEMBERED_MS };
+      throw error;
+    }
+  }
+
+  async #logInAt(endpoints: readonly Endpoint[]): Promise<string | undefined> {
     const { user, password, name } = this.#access;
     if (user === undefined) return undefined;
     if (password === undefined) throw new WardenError('config-invalid', `user ${user} of cluster ${name} has no password`);
     const secret = password();
     const stop = new AbortController();
     const failures: WardenError[] = [];
-    const tries = this.endpoints
+    const tries = endpoints
       .filter((endpoint) => this.mayLogInAt(endpoint))
       .map(async (endpoint, index) => {
         try {
@@ -109,13 +143,9 @@ export class Credentials {
         }
       });
     try {
-      this.#token = await Promise.any(tries);
-      this.#loggedIn = true;
-      return this.#token;
+      return await Promise.any(tries);
     } catch (error) {
-      const failure = loginError(failures, user, error);
-      if (failure.code === 'login-needs-quorum') this.#undecided = { error: failure, until: performance.now() + NO_QUORUM_REMEMBERED_MS };
-      throw failure;
+      throw loginError(failures, user, error);
     } finally {
       stop.abort();
     }

@@ -160,7 +160,7 @@ export class MemberClient {
   ): Promise<void> {
     const { signal, memberId, onSent } = options;
     const before = await this.#token(signal, false);
-    const token = before === undefined ? undefined : await this.#credentials.renewedToken(before, signal);
+    const token = before === undefined ? undefined : await this.#credentials.renewedToken(before, signal, this.#address);
     const channel = new Channel(this.#address, this.#credentials.tls, {});
     const { dialTimeoutMs, requestTimeoutMs } = this.#access;
     try {
@@ -228,17 +228,24 @@ export class MemberClient {
    */
   async *snapshot(options: SnapshotOptions = {}): AsyncGenerator<readonly SnapshotMessage[], void, undefined> {
     if (options.signal?.aborted) throw this.#explain(options.signal.reason, SNAPSHOT_METHOD, options.signal, undefined);
-    const token = await this.#token(options.signal, false);
-    let started = false;
-    try {
-      for await (const batch of this.#snapshotWith(token, options)) {
-        started = true;
-        yield batch;
+    let token = await this.#token(options.signal, false);
+    for (let attempt = 1; ; attempt += 1) {
+      let started = false;
+      let refusal: unknown;
+      try {
+        for await (const batch of this.#snapshotWith(token, options)) {
+          started = true;
+          yield batch;
+        }
+        return;
+      } catch (error) {
+        // Only a refusal at the start may be answered by another try: later the database has moved on and the bytes would not fit together.
+        if (started || attempt === 3 || !this.#renewable(error)) throw error;
+        refusal = error;
       }
-    } catch (error) {
-      // Only a refusal at the start may be answered by a second try: later the database has moved on and the bytes would not fit together.
-      if (started || !this.#renewable(error)) throw error;
-      yield* this.#snapshotWith(await this.#credentials.renewedToken(token, options.signal), options);
+      token = await (attempt === 1
+        ? this.#credentials.renewedToken(token, options.signal, this.#address)
+        : this.#ownToken(token, options.signal, refusal));
     }
   }
 
@@ -270,7 +277,24 @@ export class MemberClient {
       return await this.#attempt(codec, request, { signal, token, timeoutMs });
     } catch (error) {
       if (!this.#renewable(error)) throw error;
-      return await this.#attempt(codec, request, { signal, token: await this.#credentials.renewedToken(token, signal), timeoutMs });
+    }
+    const renewed = await this.#credentials.renewedToken(token, signal, this.#address);
+    let refusal: unknown;
+    try {
+      return await this.#attempt(codec, request, { signal, token: renewed, timeoutMs });
+    } catch (error) {
+      if (!this.#renewable(error)) throw error;
+      refusal = error;
+    }
+    return await this.#attempt(codec, request, { signal, token: await this.#ownToken(renewed, signal, refusal), timeoutMs });
+  }
+
+  /** Where nobody can log in there (a learner takes no logins), the refusal says more than that. */
+  async #ownToken(refused: string | undefined, signal: AbortSignal | undefined, refusal: unknown): Promise<string | undefined> {
+    try {
+      return await this.#credentials.ownToken(refused, signal, this.#address);
+    } catch (error) {
+      throw signal?.aborted === true ? error : refusal;
     }
   }
 
@@ -289,7 +313,7 @@ export class MemberClient {
   async #token(signal: AbortSignal | undefined, optional: boolean): Promise<string | undefined> {
     if (!this.#credentials.mayLogInAt(this.#address)) return undefined;
     try {
-      return await this.#credentials.token(signal);
+      return await this.#credentials.token(signal, this.#address);
     } catch (error) {
       if (optional && error instanceof WardenError && error.code === 'login-needs-quorum') return undefined;
       throw error;

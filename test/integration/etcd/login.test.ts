@@ -139,6 +139,36 @@ test('a user in the configuration does no harm while authentication is off', asy
   });
 });
 
+test.each([false, true])(
+  'an endpoint of another cluster takes the login from nobody, although it is named first (authentication there: %s)',
+  async (auth) => {
+    await using cluster = await startCluster({ minor: '3.6', auth: true });
+    await using stranger = await startCluster({ minor: '3.6', auth });
+    // A member makes a token wait that names a later raft index than its own; what began anew is behind.
+    await cluster.fill({ keys: 100, valueBytes: 10 });
+    const endpoints = [stranger.endpoints[0]!, cluster.endpoints[0]!];
+    const access = cluster.access({ endpoints });
+    const [theirs, ours] = endpoints.map((endpoint) => new MemberClient(access, endpoint)) as [MemberClient, MemberClient];
+    try {
+      for (let turn = 0; turn < 2; turn++) {
+        await Promise.all([theirs.linearizableRead(), ours.linearizableRead(), ours.memberList(), theirs.status()]);
+        expect(await drain(ours.snapshot())).toMatchObject({ whole: true });
+      }
+      // Also when nobody has been asked before.
+      await withClient(cluster.access({ endpoints: endpoints.toReversed() }), async (client) => {
+        expect(client.endpoint).toBe(cluster.endpoints[0]);
+        expect(await drain(client.snapshot())).toMatchObject({ whole: true });
+      });
+      const fresh = new MemberClient(cluster.access({ endpoints }), cluster.endpoints[0]!);
+      expect(await drain(fresh.snapshot())).toMatchObject({ whole: true });
+      fresh.close();
+    } finally {
+      theirs.close();
+      ours.close();
+    }
+  },
+);
+
 async function withClient<T>(access: ClusterAccess, use: (client: MemberClient) => Promise<T>): Promise<T> {
   const client = new MemberClient(access, access.endpoints[0]!);
   try {
