@@ -7,7 +7,7 @@
  *     proved    pages, records, continuity of versions, and HashKV compared with what members answered
  */
 import { randomInt } from 'node:crypto';
-import { hashContent, hashStored, type ContentFigures, type StoredFigures } from '../archive/decode.ts';
+import { hashContent, hashStored, type ContentFigures, type PlainFigures, type StoredFigures } from '../archive/decode.ts';
 import { openObject } from '../archive/open.ts';
 import { createPin, type Pin } from '../archive/pinned-access.ts';
 import { createScratch } from '../archive/scratch.ts';
@@ -200,6 +200,11 @@ class HashDiffers extends OfTheContent {}
 /** @throws WardenError `verification-failed` when an object that was read to its end is not the one that the manifest describes */
 export function compareContent(key: string, manifest: Manifest, read: ContentFigures): void {
   compareStored(key, manifest, read);
+  comparePlain(key, manifest, read);
+}
+
+/** @throws WardenError `verification-failed` when the plain bytes are not those that the manifest describes */
+export function comparePlain(key: string, manifest: Manifest, read: PlainFigures): void {
   compare(`content of ${key}`, { bytes: read.plainBytes, sha256: read.plainSha256 }, manifest.plain);
 }
 

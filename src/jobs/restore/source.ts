@@ -1,5 +1,5 @@
 /** A backup or a plain file as a restore reads it: the bytes of the database in order, once, and compared before anybody counts on them. */
-import { hashContent } from '../../archive/decode.ts';
+import { hashPlain } from '../../archive/decode.ts';
 import { TRAILER_LENGTH } from '../../archive/intake.ts';
 import { openBolt } from '../../boltdb/bolt.ts';
 import type { Backup } from '../../catalog/types.ts';
@@ -11,7 +11,7 @@ import type { OpenedSnapshot } from '../../inspect/types.ts';
 import type { DatabaseSink, Poured, RestoreSource } from '../../restore/types.ts';
 import type { Store } from '../../store/types.ts';
 import { databaseOf, hasTrailer, passOver } from '../plain-pass.ts';
-import { compareContent } from '../reread.ts';
+import { comparePlain } from '../reread.ts';
 import { scratchFolder } from '../scratch-folder.ts';
 import type { JobContext } from '../types.ts';
 import { glimpse, type Glimpse } from './glimpse.ts';
@@ -100,7 +100,7 @@ async function pourCopy(backup: Backup, store: Store, { sink, identities, signal
     throw new OfTheSink('the bytes could not be taken', { cause });
   };
   let at = 0;
-  const figures = await hashContent(store, key, {
+  const figures = await hashPlain(store, key, {
     signal,
     identities,
     expectedBytes: manifest.plain.bytes,
@@ -117,7 +117,7 @@ async function pourCopy(backup: Backup, store: Store, { sink, identities, signal
       }
     },
   });
-  compareContent(key, manifest, figures);
+  comparePlain(key, manifest, figures);
   return { databaseBytes, databaseSha256: manifest.plain.databaseSha256, compared: true, store: store.name };
 }
 
