@@ -121,16 +121,17 @@ function reasonOf(error: Error, patienceMs: number): string {
   return error.name === 'AbortError' || error.name === 'TimeoutError' ? `no answer within ${patienceMs} ms` : asError(error).message;
 }
 
-/** Only those that answer. Nobody logs in: Status and the member list are told to everybody, and a login would wait for a quorum. */
+/** Only those that answer. Most tell Status and the member list to everybody; a login is what waits for a quorum, so it comes second. */
 export async function askEndpoints(access: ClusterAccess, { signal, patienceMs }: Limits): Promise<EndpointSight[]> {
-  const anonymous: ClusterAccess = {
-    ...access,
-    user: undefined,
-    password: undefined,
-    requestTimeoutMs: patienceMs,
-    dialTimeoutMs: patienceMs,
-  };
-  const sights = await Promise.all(access.endpoints.map((endpoint) => askEndpoint(anonymous, endpoint, signal)));
+  const hasty: ClusterAccess = { ...access, requestTimeoutMs: patienceMs, dialTimeoutMs: patienceMs };
+  const sights = await Promise.all(
+    access.endpoints.map(async (endpoint) => {
+      const sight = await askEndpoint({ ...hasty, user: undefined, password: undefined }, endpoint, signal);
+      if (access.user === undefined || (sight !== undefined && sight.peerUrls.length > 0)) return sight;
+      // Since 3.5.28 and 3.6.9 etcd tells strangers less where users are needed.
+      return (await askEndpoint(hasty, endpoint, signal)) ?? sight;
+    }),
+  );
   return sights.filter((sight) => sight !== undefined);
 }
 
