@@ -12,7 +12,7 @@ export function parsePeerUrls(text: string, member: string): readonly string[] {
 /** @throws WardenError `usage` */
 export function parsePeerUrl(text: string, member: string): string {
   const url = text.trim();
-  const match = /^(https?):\/\/(\[[0-9a-fA-F:.%]+\]|[^\s/:?#[\]@]+):(\d{1,5})$/.exec(url);
+  const match = /^(https?):\/\/(\[[0-9a-fA-F:.%]+\]|[\w.-]+):(\d{1,5})$/.exec(url);
   if (match !== null && Number(match[3]) > 0 && Number(match[3]) < 65_536) return url;
   const bare = /^https?:\/\/[0-9a-fA-F]*(:[0-9a-fA-F]*){2,}$/.test(url);
   throw new WardenError('usage', `${JSON.stringify(url)} is no peer URL of member ${member}`, {

@@ -26,6 +26,10 @@ describe('the initial cluster', () => {
     ['m1=http://a:70000', /no peer URL/],
     ['m1=http://a:2380/', /no peer URL/],
     ['m1=unix://a:2380', /no peer URL/],
+    // etcd refuses these, or writes them otherwise, and ids are made of what it writes.
+    ['m1=http://a|b:2380', /no peer URL/],
+    ['m1=http://münchen.example:2380', /no peer URL/],
+    ['m1=http://m%31.example:2380', /no peer URL/],
     ['m1=http://2001:db8::1:2380', /no peer URL/],
     ['m1=http://a:2380,m2=http://a:2380', /m1 and m2 have the same peer URL/],
     ['m1=http://a:2380,m1=http://a:2380', /m1 has the peer URL .* twice/],
