@@ -68,7 +68,7 @@ interface Shown {
 const COMMON: ReadonlySet<string> = new Set(['json', 'quiet', 'config', 'cluster', 'to', 'from']);
 
 function optionsOf(verb: string): Shown[] {
-  const command = program().commands.find((candidate) => candidate.name() === verb)!;
+  const command = program([], [verb]).commands.find((candidate) => candidate.name() === verb)!;
   return command.options
     .filter((option: Option) => !option.hidden)
     .map((option) => ({ flags: option.flags, description: option.description, attributeName: option.attributeName() }));
@@ -137,7 +137,7 @@ describe('the table of verbs', () => {
   });
 
   test('the exit codes that help lists are those of the table of errors', () => {
-    const listed = helpOf(program()).match(/Exit codes: .*/)![0];
+    const listed = helpOf(program([], [])).match(/Exit codes: .*/)![0];
     const codes = new Set(Object.values(ERRORS).map(({ exit }) => exit));
     expect([...listed.matchAll(/(\d+) /g)].map(([, code]) => Number(code)).toSorted((a, b) => a - b)).toEqual(
       [0, ...codes].toSorted((a, b) => a - b),
