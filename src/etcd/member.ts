@@ -315,7 +315,10 @@ export class MemberClient {
     try {
       return await this.#credentials.token(signal, this.#address);
     } catch (error) {
-      if (optional && error instanceof WardenError && error.code === 'login-needs-quorum') return undefined;
+      const code = error instanceof WardenError ? error.code : undefined;
+      if (optional && code === 'login-needs-quorum') return undefined;
+      // Another endpoint refused the password: it may belong to another cluster, which knows nobody of that name.
+      if (code === 'login-failed' && this.#credentials.endpoints.length > 1) return await this.#ownToken(undefined, signal, error);
       throw error;
     }
   }

@@ -169,6 +169,25 @@ test.each([false, true])(
   },
 );
 
+test('an endpoint of another cluster that knows no such user keeps nobody from logging in', async () => {
+  await using cluster = await startCluster({ minor: '3.6', auth: true });
+  await using stranger = await startCluster({ minor: '3.6', auth: true });
+  await cluster.etcdctl(['user', 'add', 'operator:secret']);
+  await cluster.etcdctl(['user', 'grant-role', 'operator', 'root']);
+  const endpoints = [stranger.endpoints[0]!, cluster.endpoints[0]!];
+  const named = { endpoints, user: 'operator', password: () => 'secret' };
+  const client = new MemberClient(cluster.access(named), endpoints[1]!);
+  const wrong = new MemberClient(cluster.access({ ...named, password: () => 'another' }), endpoints[1]!);
+  try {
+    expect(await client.linearizableRead()).toBeGreaterThan(0);
+    expect(await drain(client.snapshot())).toMatchObject({ whole: true });
+    await expect(wrong.linearizableRead()).rejects.toMatchObject({ code: 'login-failed' });
+  } finally {
+    client.close();
+    wrong.close();
+  }
+});
+
 async function withClient<T>(access: ClusterAccess, use: (client: MemberClient) => Promise<T>): Promise<T> {
   const client = new MemberClient(access, access.endpoints[0]!);
   try {
