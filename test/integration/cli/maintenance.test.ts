@@ -243,7 +243,7 @@ describe('three members', () => {
     const stopped = await warden(cluster, [...cure, '--all']);
     expect(stopped.code).toBe(14);
     expect(stopped.printed.join('\n')).toMatch(
-      /^compact [^]*REFUSED\nrefused \(member-down\): [^]*member remove[^]*defrag --all --yes --degraded/m,
+      /^compact [^]*REFUSED\nrefused \(member-down\): [^]*member replace[^]*defrag --all --yes --degraded/m,
     );
     const before = await sizes(cluster.members.filter((member) => member !== down));
     const degraded = await warden(cluster, [...cure, '--degraded']);
