@@ -74,6 +74,8 @@ describe('what somebody asked restore for', () => {
       only: [Buffer.from('/a'), Buffer.from('/ü')],
       without: [Buffer.from('/a/b')],
     });
+    for (const [name, flag] of Object.entries({ dataDir: 'data-dir', walDir: 'wal-dir' }))
+      expect(() => order({ [name]: '' })).toThrow(usage(`--${flag} was given no path`));
     for (const name of ['only', 'without']) expect(() => order({ [name]: [''] })).toThrow(usage(`--${name} was given no prefix`));
   });
 

@@ -20,8 +20,8 @@ export function restoreOrder(words: Words, cluster: ClusterConfig | undefined): 
   const file = fileNamed(words);
   const revision = revisionOption(words);
   const members = [...list(words, 'member'), ...list(words, 'name')];
-  const dataDir = text(words, 'dataDir') ?? settings?.dataDir;
-  const walDir = text(words, 'walDir') ?? settings?.walDir;
+  const dataDir = place(words, 'dataDir') ?? settings?.dataDir;
+  const walDir = place(words, 'walDir') ?? settings?.walDir;
   const planOnly = options['plan'] === true;
   return {
     source:
@@ -110,6 +110,15 @@ function token(words: Words): string | undefined {
       hint: 'an attempt makes another token than the one before it',
     });
   return given;
+}
+
+/** An empty one, as a variable that is not set leaves it, would be the folder that one stands in. */
+function place(words: Words, name: 'dataDir' | 'walDir'): string | undefined {
+  const path = text(words, name);
+  if (path !== '') return path;
+  throw new WardenError('usage', `--${name === 'dataDir' ? 'data-dir' : 'wal-dir'} was given no path`, {
+    hint: 'a variable that is not set leaves none',
+  });
 }
 
 /** A word without a slash is looked for on the PATH. */
