@@ -201,6 +201,7 @@ describe('a removal', () => {
       message: 'm1 is the only voter: without it there is no cluster',
       hint: expect.stringContaining('add another member first'),
     });
+    expect(verdicts(single, removal(single.members[0]!))).not.toContain('even-voters warned');
     const last = [seen(1n), seen(2n, { is: 'down' })];
     expect(one(sightOf(last), removal(last[0]!), 'last-voter')).toMatchObject({
       message: 'm1 is the only voter that answers: without it there is no cluster',

@@ -162,7 +162,7 @@ function evenGate(sight: MembershipSight, change: Change): MemberGate[] {
   const now = votersOf(sight).length;
   const grows = change.kind === 'add' || (change.kind === 'promote' && change.member.learner);
   const after = leaves(change) === undefined ? (grows ? now + 1 : now) : now - 1;
-  if (after === now || after % 2 === 1) return [];
+  if (after === now || after === 0 || after % 2 === 1) return [];
   const bears = after - majority(after);
   return [
     gate(
