@@ -62,6 +62,6 @@ const REASONS: Readonly<Record<string, string>> = {
 function hintOf(code: string): string | undefined {
   if (code === 'EIO') return 'what was written may be lost: look at the kernel log, do not trust this disk';
   if (code === 'EROFS') return 'a file system that turned read-only has usually met an error: look at the kernel log';
-  if (code === 'EACCES' || code === 'EPERM') return 'the folder must belong to the user that runs etcd-warden';
+  if (code === 'EACCES' || code === 'EPERM') return 'the user that runs etcd-warden needs rights to it and to the folders around it';
   return undefined;
 }
