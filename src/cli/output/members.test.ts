@@ -88,11 +88,16 @@ test('gates in the way come with their hint, and whatever a name holds cannot re
   const gates = [
     { rule: 'no-quorum', member: undefined, verdict: 'passed', message: 'all is well' },
     { rule: 'member-down', member: 'm\u001b3', verdict: 'refused', message: 'it does not answer', hint: 'start it' },
+    { rule: 'quorum-after', member: undefined, verdict: 'refused', message: 'two of five', hint: 'restore' },
+    { rule: 'last-voter', member: undefined, verdict: 'refused', message: 'nobody is left', hint: 'restore' },
     { rule: 'even-voters', member: undefined, verdict: 'warned', message: 'four voters' },
   ] as const;
   expect(memberGateLines(gates, ['refused', 'warned'], Infinity)).toEqual([
     'refused (member-down): m\\x1b3: it does not answer',
     'hint: start it',
+    'refused (quorum-after): two of five',
+    'refused (last-voter): nobody is left',
+    'hint: restore',
     'warning (even-voters): four voters',
   ]);
   expect(memberGatesJson(gates.slice(0, 1))).toEqual([

@@ -132,12 +132,14 @@ export function memberGatesText(gates: readonly MemberGate[], width: number): st
 
 /** What stands in the way, or what to know, a line each with its hint below. */
 export function memberGateLines(gates: readonly MemberGate[], verdicts: readonly MemberGate['verdict'][], width: number): string[] {
-  return gates
-    .filter(({ verdict }) => verdicts.includes(verdict))
-    .flatMap(({ rule, verdict, member, message, hint }) => [
-      wrapText(printable(`${verdict === 'refused' ? 'refused' : 'warning'} (${rule}): ${aboutMember(member, message)}`), width),
-      ...(hint === undefined ? [] : [wrapText(printable(`hint: ${hint}`), width)]),
-    ]);
+  const shown = gates.filter(({ verdict }) => verdicts.includes(verdict));
+  return shown.flatMap(({ rule, verdict, member, message, hint }, at) => [
+    wrapText(printable(`${verdict === 'refused' ? 'refused' : 'warning'} (${rule}): ${aboutMember(member, message)}`), width),
+    // One way out of several rules is told once, after the last of them.
+    ...(hint === undefined || shown.slice(at + 1).some((later) => later.hint === hint)
+      ? []
+      : [wrapText(printable(`hint: ${hint}`), width)]),
+  ]);
 }
 
 export function memberGatesJson(gates: readonly MemberGate[]): unknown[] {
