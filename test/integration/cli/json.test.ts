@@ -241,6 +241,10 @@ describe('what --json prints', () => {
     await call('member add', ['member', 'promote', 'm1', ...direct], 0);
     await call('member replace', ['member', 'replace', 'm1', '--dry-run', '--platform', 'plain', ...direct], 14);
     await call('member replace', ['member', 'replace', 'm1', '--platform', 'k3s', ...direct], 14);
+    const learner = await cluster.addLearner();
+    await learner.kill('SIGKILL');
+    await call('member replace', ['member', 'replace', learner.name, '--dry-run', '--platform', 'plain', ...direct], 0);
+    await call('member add', ['member', 'remove', learner.name, '--yes', ...direct], 0);
   });
 
   test('config, healthcheck and failures', async () => {
