@@ -307,6 +307,14 @@ describe('reading verbs', () => {
     }
   });
 
+  test('a record of a restore that is none is a wrong word, not a cluster that differs', async () => {
+    const path = join(folder, 'not-a-record.json');
+    writeFileSync(path, '{"schema":1}');
+    const { code, json } = await call(['restore', '--check', 'http://127.0.0.1:1', '--record', path, '--json']);
+    expect(code).toBe(2);
+    expect(json().error).toMatchObject({ code: 'usage', message: expect.stringContaining('is no record of a restore') as string });
+  });
+
   test('without --cluster the only cluster that is found is read; of several the names are listed', async () => {
     const one = seeded((store) => void seedBackup(store, { time: at(1) }));
     expect((await call(['list', '--from', one, '--json'])).json()['cluster']).toBe('prod');

@@ -223,7 +223,7 @@ export const VERBS: readonly Verb[] = [
       ['--replace', 'keep what stands there as NAME.before-restore-TIME, and take its place'],
       ['--owner <owner>', 'USER[:GROUP] of what is made (default: as the directory that is replaced, or the folder around it)'],
       ['--accept-suspect', 'go on with a backup that is suspect or has CORRUPT armed'],
-      ['--yes', 'do not ask before something is replaced'],
+      ['--yes', 'do not ask before something is replaced; without a terminal nobody is asked, and --replace is enough'],
       ['--check [endpoints]', 'ask every member for what was restored; the configured endpoints when none are named'],
       [
         '--record <file>',

@@ -97,7 +97,9 @@ async function readRecord(path: string): Promise<RestoreRecord> {
     return decodeRestoreRecord(bytes.subarray(0, 16 * RESTORE_RECORD_MAX_BYTES));
   } catch (error) {
     if (!(error instanceof WardenError)) throw error;
-    throw new WardenError(error.code, `${path} is no record of a restore: ${error.message}`, { hint: error.hint, cause: error });
+    // 13 would say that the cluster is not what was restored.
+    const code = error.code === 'manifest-invalid' ? 'usage' : error.code;
+    throw new WardenError(code, `${path} is no record of a restore: ${error.message}`, { hint: error.hint, cause: error });
   }
 }
 
