@@ -13,7 +13,9 @@ module.exports = function start(file) {
     !process.execArgv.includes(SMALL) &&
     process.execve !== undefined
   ) {
-    process.execve(process.execPath, [process.execPath, SMALL, ...process.execArgv, ...process.argv.slice(1)], process.env);
+    // A restore has frames to decode, blocks to write and the disk to sync at the same time: four threads leave both processors waiting for a tenth of the time.
+    const env = process.argv[2] === 'restore' ? { UV_THREADPOOL_SIZE: '6', ...process.env } : process.env;
+    process.execve(process.execPath, [process.execPath, SMALL, ...process.execArgv, ...process.argv.slice(1)], env);
   }
   // The daemon waits most of its life, and needs no young generation of 16 MiB for that: it rests some 12 MiB lower without (Node 24.21).
   // Here, because what the imports have let grow does not shrink again. Its jobs are processes of their own, at full speed.

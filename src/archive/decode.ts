@@ -35,6 +35,8 @@ export interface ReadOptions extends OpenOptions {
 export interface ContentOptions extends ReadOptions {
   /** The plain bytes as they pass, in file order; not to be kept. What it returns is awaited before the next ones come. */
   readonly onPlain?: ((block: Buffer) => void | Promise<void>) | undefined;
+  /** So many blocks more are handed on before the first of them was taken; 0 unless the taker can do with several at once. */
+  readonly ahead?: number | undefined;
   /** About how many plain bytes there will be: many are hashed in a thread of their own. */
   readonly expectedBytes?: number | undefined;
 }
@@ -77,18 +79,30 @@ export async function hashPlain(store: Store, key: string, options: ContentOptio
 async function hashDecoded(source: AsyncIterable<Buffer>, key: string, options: ContentOptions): Promise<PlainFigures> {
   const sha256 = (options.expectedBytes ?? 0) < THREAD_FROM ? hashHere() : createHashThread();
   const sweep = createSweeper();
+  const { ahead = 0 } = options;
+  const taking: { readonly plain: Buffer; readonly taken: void | Promise<void> }[] = [];
   let plainBytes = 0;
+  // Hashing gives a block's memory away, so whoever takes it must be done with it.
+  async function hashFirst(): Promise<void> {
+    const { plain, taken } = taking[0]!;
+    if (taken !== undefined) await taken;
+    void taking.shift();
+    plainBytes += plain.length;
+    sweep(plain.length);
+    const hashed = sha256.update(alone(plain));
+    if (hashed !== undefined) await hashed;
+  }
   try {
     for await (const plain of decodeBytes(source, key, options)) {
-      const read = options.onPlain?.(plain);
-      if (read !== undefined) await read;
-      plainBytes += plain.length;
-      sweep(plain.length);
-      const hashed = sha256.update(alone(plain));
-      if (hashed !== undefined) await hashed;
+      const taken = options.onPlain?.(plain);
+      taken?.catch(() => undefined); // awaited in its turn
+      taking.push({ plain, taken });
+      while (taking.length > ahead) await hashFirst();
     }
+    while (taking.length > 0) await hashFirst();
     return { plainBytes, plainSha256: await sha256.digest() };
   } finally {
+    await Promise.allSettled(taking.map(({ taken }) => taken));
     await sha256.close();
   }
 }

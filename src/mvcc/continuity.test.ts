@@ -54,7 +54,7 @@ describe('continuity', () => {
 
   test('property: above the compact revision no record can be missing', async () => {
     const random = seeded(61);
-    for (let round = 0; round < 25; round += 1) {
+    for (let round = 0; round < 18; round += 1) {
       const history = randomHistory({ random, steps: 20, keys: 4, compaction: round % 2 === 0 ? 'none' : 'finished' });
       const above = history.records.filter(({ key }) => parseRevision(key)!.main > history.compactRevision);
       if (above.length < 2) continue;
@@ -141,7 +141,7 @@ describe('continuity', () => {
 
   test('property: whatever bit of a record is turned, only errors of ours come out', async () => {
     const random = seeded(62);
-    for (let round = 0; round < 80; round += 1) {
+    for (let round = 0; round < 50; round += 1) {
       const history = randomHistory({ random, steps: 8, keys: 3 });
       const records = history.records.map(({ key, value }) => ({ key: Buffer.from(key), value: Buffer.from(value) }));
       const { value } = records[random.below(records.length)]!;

@@ -43,6 +43,8 @@ export interface Content {
 
 /** Takes the plain bytes of the database (without trailer) in file order. */
 export interface DatabaseSink {
+  /** How many further blocks it takes before it is done with the first; none when absent. */
+  readonly ahead?: number | undefined;
   /** The bytes may be used again when it resolves. */
   write(block: Buffer): void | Promise<void>;
   /** Forgets what was written: the copy was bad and another one is read from its beginning. */

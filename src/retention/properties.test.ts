@@ -65,7 +65,7 @@ function holds(
       const verdicts = applyRetention(input);
       property(input, idsOf(verdicts, 'keep'), idsOf(verdicts, 'remove'), verdicts);
     }),
-    { numRuns: 300 },
+    { numRuns: 200 },
   );
 }
 

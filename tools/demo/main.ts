@@ -148,11 +148,16 @@ async function everythingLost({ cluster, config, folder, signal, releasers }: Lo
   say('kill -9 of every member, and their data directories are deleted');
   const data = join(folder, 'restored');
   const sites = await newSites(3, data);
-  await show(
-    [...'restore --latest --member all --yes --data-dir'.split(' '), join(data, '{member}'), '--initial-cluster', initialClusterOf(sites)],
-    config,
-    signal,
-  );
+  const words = [
+    ...'restore --latest --member all --data-dir'.split(' '),
+    join(data, '{member}'),
+    '--initial-cluster',
+    initialClusterOf(sites),
+  ];
+  title(`etcd-warden ${words.join(' ')}`);
+  // What each member needs next, with its flags, would fill the screen; here it is done.
+  const [built] = (await runCommand([...words, '--config', config.path], signal)).split('\n\n');
+  process.stdout.write(`${built}\n`);
   const etcd = anyEtcd();
   const record = join(data, `${sites[0]!.name}.restore.json`);
   const { token } = JSON.parse(readFileSync(record, 'utf8')) as { readonly token: string };

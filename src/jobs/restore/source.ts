@@ -104,6 +104,7 @@ async function pourCopy(backup: Backup, store: Store, { sink, identities, signal
     signal,
     identities,
     expectedBytes: manifest.plain.bytes,
+    ahead: sink.ahead,
     onProgress: (bytes) => context.progress({ step: 'read', message, bytes, totalBytes: manifest.stored.bytes, subject: store.name }),
     onPlain(block) {
       const rest = databaseBytes - at;

@@ -14,6 +14,8 @@ import type { Poured, RestoreContext, RestoreSource } from '../types.ts';
 
 /** Where the plain bytes go, in file order. */
 export interface PlainFile {
+  /** Writes that may be under way beside one; none when absent. */
+  readonly ahead?: number;
   /** `bytes` may be used again when it resolves. */
   write(offset: number, bytes: Buffer): Promise<void>;
   /** Forgets all of them. */
@@ -54,6 +56,7 @@ export async function withVerified<Result>(
     let at = 0;
     const poured = await source.pour(
       {
+        ahead: file.ahead,
         write(block) {
           // The disk writes while the block is looked at.
           const writing = file.write(at, block);
