@@ -102,7 +102,7 @@ async function hashDecoded(source: AsyncIterable<Buffer>, key: string, options: 
     while (taking.length > 0) await hashFirst();
     return { plainBytes, plainSha256: await sha256.digest() };
   } finally {
-    await Promise.allSettled(taking.map(({ taken }) => taken));
+    await Promise.allSettled(taking.map(async ({ taken }) => taken));
     await sha256.close();
   }
 }
