@@ -7,6 +7,7 @@ import { link, lstat, open, rename, statfs, unlink, type FileHandle } from 'node
 import { dirname } from 'node:path';
 import { diskError } from '../archive/disk-errors.ts';
 import { WardenError } from '../errors.ts';
+import { syncFolder } from '../store/local/folders.ts';
 import type { ExportSink } from './export.ts';
 
 export interface ExportFile extends ExportSink {
@@ -113,16 +114,6 @@ async function publish(part: string, path: string, force: boolean): Promise<void
     if (force || !NO_LINKS.has(code)) throw await diskError(error, 'rename', part, 0);
     if ((await lstat(path).catch(() => undefined)) !== undefined) throw exists(path);
     await rename(part, path);
-  }
-}
-
-/** The name is durable only with its folder. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 

@@ -85,7 +85,7 @@ async function hashOf(
   progress({ step: 'hash', subject: member, message: `${member} hashes its records, and applies no writes meanwhile` });
   const timeoutMs = LEAST_TIMEOUT_MS + Math.ceil(((voter.status?.dbSize ?? 0) / COLD_BYTES_PER_SECOND) * 1000);
   try {
-    const hash = await withClient(voter, access, (client) => hashWhenApplied(client, revision, { timeoutMs, signal }));
+    const hash = await withClient(voter, access, (client) => hashWhenApplied(() => client.hashKv(revision, { timeoutMs, signal }), signal));
     if (hash.memberId !== voter.id) throw new WardenError('unreachable', `another member answers at ${voter.endpoint}`);
     return { member, hash: hash.hash, compactRevision: hash.compactRevision, tookMs: Math.round(hash.tookMs), error: undefined };
   } catch (error) {

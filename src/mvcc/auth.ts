@@ -34,13 +34,18 @@ export interface Permission {
 
 const TYPES: Readonly<Record<number, Permission['type']>> = { 0: 'read', 1: 'write', 2: 'readwrite' };
 
+/** Whether users have to log in. @throws WardenError `bolt-damaged` */
+export async function isAuthEnabled(db: Bolt, signal?: AbortSignal): Promise<boolean> {
+  const enabled = await (await db.bucket('auth', signal))?.get(Buffer.from('authEnabled'), signal);
+  return enabled?.length === 1 && enabled[0] === 1;
+}
+
 /** @throws WardenError `not-etcd`, `bolt-damaged` */
 export async function authOf(db: Bolt, signal?: AbortSignal): Promise<StoredAuth> {
-  const auth = await db.bucket('auth', signal);
-  const [enabled, revision] = [await auth?.get(Buffer.from('authEnabled'), signal), await auth?.get(Buffer.from('authRevision'), signal)];
+  const revision = await (await db.bucket('auth', signal))?.get(Buffer.from('authRevision'), signal);
   if (revision !== undefined && revision.length !== 8) throw notEtcd(`authRevision has ${revision.length} bytes instead of 8`);
   return {
-    enabled: enabled?.length === 1 && enabled[0] === 1,
+    enabled: await isAuthEnabled(db, signal),
     revision: revision?.readBigUInt64BE(0) ?? 0n,
     users: await all(await db.bucket('authUsers', signal), 'a user', parseUser, signal),
     roles: await all(await db.bucket('authRoles', signal), 'a role', parseRole, signal),

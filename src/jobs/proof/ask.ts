@@ -72,7 +72,7 @@ export async function askOne(prover: Prover, revision: bigint, options: AskOptio
     STILL_EVERY_MS,
   );
   try {
-    const hash = await hashWhenApplied(client, revision, { timeoutMs, signal });
+    const hash = await hashWhenApplied(() => client.hashKv(revision, { timeoutMs, signal }), signal);
     if (hash.clusterId !== status.clusterId || hash.memberId !== status.memberId) {
       throw new WardenError('unreachable', `${status.endpoint} leads to another member than before`);
     }

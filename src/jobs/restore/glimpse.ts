@@ -1,6 +1,7 @@
 /** What a few pages of a snapshot tell before it is read as a whole: enough for a plan and for refusals, too little for a promise. */
-import { openBolt, type Bolt } from '../../boltdb/bolt.ts';
+import { openBolt } from '../../boltdb/bolt.ts';
 import type { RandomAccess } from '../../boltdb/random-access.ts';
+import { isAuthEnabled } from '../../mvcc/auth.ts';
 import { readHead, type Head } from '../../mvcc/head.ts';
 import { keyOf } from '../../mvcc/key-value.ts';
 import { isKubernetesKey } from '../../mvcc/kubernetes.ts';
@@ -28,11 +29,6 @@ export async function glimpse(file: RandomAccess, signal: AbortSignal): Promise<
     kubernetes: await meetsKubernetes(await recordsOf(db, signal), head.revision, signal),
     auth: await isAuthEnabled(db, signal),
   };
-}
-
-async function isAuthEnabled(db: Bolt, signal: AbortSignal): Promise<boolean> {
-  const bucket = await db.bucket('auth', signal);
-  return (await bucket?.get(Buffer.from('authEnabled'), signal))?.equals(Buffer.from([1])) === true;
 }
 
 /** Records lie in the order of their revisions, so equal steps from the first to the last meet the file everywhere. */

@@ -2,21 +2,18 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { WardenError } from '../../errors.ts';
+import { versionOf } from '../../restore/drill/program.ts';
 
 const run = promisify(execFile);
 
 /** Both answer at once; a program that hangs must not hold up a restore. */
 const PATIENCE_MS = 5_000;
 
-/** `3.6.16` of the etcd on the PATH; undefined when there is none, or it does not say. */
+/** Version of the etcd on the PATH; undefined when there is none, or it does not say. */
 export async function installedEtcd(signal: AbortSignal): Promise<string | undefined> {
-  try {
-    const { stdout } = await run('etcd', ['--version'], { timeout: PATIENCE_MS, signal });
-    return /^etcd Version: (\d+\.\d+\.\d+\S*)/m.exec(stdout)?.[1];
-  } catch {
-    signal.throwIfAborted();
-    return undefined;
-  }
+  const version = await versionOf('etcd', signal);
+  signal.throwIfAborted();
+  return version;
 }
 
 /**

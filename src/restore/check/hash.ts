@@ -7,8 +7,8 @@
  * later), or refuse when it is compacted to just there (before 3.4.27 and 3.5.10), as every cluster with raised revisions is. So 0 is asked as long as the member has
  * not gone on.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { WardenError } from '../../errors.ts';
+import { hashWhenApplied } from '../../etcd/hash-when-applied.ts';
 import { hex } from '../../etcd/ids.ts';
 import type { MemberHash } from '../../etcd/types.ts';
 import { knownWrongHash } from '../../etcd/versions.ts';
@@ -31,10 +31,6 @@ export interface Agreement {
   readonly reason: string;
   readonly answers: readonly { readonly id: string; readonly answer: MemberHash }[];
 }
-
-/** A follower applies within moments what the leader has committed. */
-const LAG_PATIENCE_MS = 10_000;
-const LAG_POLL_MS = 50;
 
 /** Compactions and writes may come between; no client does both for long while a restore is being checked. */
 const ATTEMPTS = 4;
@@ -104,7 +100,7 @@ export async function agreement(
   for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
     answers = [];
     try {
-      for (const [id, seen] of members) answers.push({ id, answer: await whenApplied(() => ask(seen, revision), signal) });
+      for (const [id, seen] of members) answers.push({ id, answer: await hashWhenApplied(() => ask(seen, revision), signal) });
     } catch (error) {
       // Compacted past the revision meanwhile: a newer one.
       if (!(error instanceof WardenError && error.code === 'revision-compacted') || attempt === ATTEMPTS) throw error;
@@ -131,19 +127,6 @@ export async function agreement(
     reason: `no revision was found at which all members could be compared${differed === undefined ? '' : ', and once they differed'}`,
     answers,
   };
-}
-
-/** A refusal for a revision that is still to come costs the member nothing. */
-async function whenApplied(asking: () => Promise<MemberHash>, signal: AbortSignal): Promise<MemberHash> {
-  const giveUpMs = performance.now() + LAG_PATIENCE_MS;
-  for (;;) {
-    try {
-      return await asking();
-    } catch (error) {
-      if (!(error instanceof WardenError && error.code === 'revision-future') || performance.now() >= giveUpMs) throw error;
-    }
-    await sleep(LAG_POLL_MS, undefined, { signal });
-  }
 }
 
 /** Never compacted is -1, and 0 in some answers. */

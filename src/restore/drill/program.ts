@@ -32,11 +32,12 @@ export function quietEnvironment(): NodeJS.ProcessEnv {
   return { PATH: process.env['PATH'], LANG: 'C' };
 }
 
-function versionOf(path: string, signal: AbortSignal): Promise<string | undefined> {
+/** As it says itself, `3.6.16` or with what stands behind that; undefined when it cannot be run, or does not say. */
+export function versionOf(path: string, signal: AbortSignal): Promise<string | undefined> {
   const options = { env: quietEnvironment(), timeout: ANSWERS_WITHIN_MS, maxBuffer: 64 * 1024, signal };
   return new Promise((resolve) => {
     execFile(path, ['--version'], options, (error, stdout) =>
-      resolve(error === null ? /^etcd Version: (\d+\.\d+\.\d+)/m.exec(stdout)?.[1] : undefined),
+      resolve(error === null ? /^etcd Version: (\d+\.\d+\.\d+\S*)/m.exec(stdout)?.[1] : undefined),
     );
   });
 }

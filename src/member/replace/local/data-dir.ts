@@ -1,6 +1,7 @@
 /** The data directory of a member on this machine: what is in it, whose it is, and moving it out of the way. Nothing is ever deleted. */
 import { chmod, chown, lstat, mkdir, open, readdir, rename, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { syncFolder } from '../../../store/local/folders.ts';
 import { asError, WardenError } from '../../../errors.ts';
 import type { DataSight, Identity } from '../types.ts';
 import { exists } from './files.ts';
@@ -145,15 +146,6 @@ async function freeName(wanted: string): Promise<string> {
       },
     );
     if (!taken) return name;
-  }
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 
