@@ -1,14 +1,16 @@
 import { join } from 'node:path';
 import { program, type EtcdMinor } from '../../tools/programs.ts';
 import type { ClusterAccess } from '../../src/etcd/types.ts';
+import { patiently } from './elections.ts';
 import { startGrpcProxy, type GrpcProxy } from './grpc-proxy.ts';
 import { fill, startWriter, type Filled, type FillOptions, type Writer } from './load.ts';
 import { readAlarms, startMember, type AlarmRecord, type Member, type MemberSettings } from './member.ts';
 import { peerNetwork } from './peer-network.ts';
-import { freePorts, run, until } from './processes.ts';
+import { freePorts } from './ports.ts';
+import { run, until } from './processes.ts';
 import { authenticate, connect, type Rpc, type TlsFiles, type TokenSource } from './rpc.ts';
 import { removeFolder, temporaryFolder } from './watchdog.ts';
-import { encode } from './wire.ts';
+import { encode, type Message } from './wire.ts';
 
 export interface ClusterTls extends TlsFiles {
   /** What the members show; the files of TlsFiles are the client's. */
@@ -45,6 +47,12 @@ export interface ClusterOptions {
   readonly wires?: boolean;
 }
 
+export interface EtcdctlOptions {
+  readonly endpoints?: readonly string[];
+  readonly timeoutMs?: number;
+  readonly input?: string | Buffer;
+}
+
 export interface Cluster extends AsyncDisposable {
   readonly minor: EtcdMinor;
   /** m1, m2, ... in the order of starting, learners last. */
@@ -52,11 +60,11 @@ export interface Cluster extends AsyncDisposable {
   readonly endpoints: readonly string[];
   /** How the product reaches it. */
   access(changes?: Partial<ClusterAccess>): ClusterAccess;
-  /** Runs the etcdctl of this minor against every running voter, or those given; logs in where needed. Returns its standard output. */
-  etcdctl(
-    args: readonly string[],
-    options?: { endpoints?: readonly string[]; timeoutMs?: number; input?: string | Buffer },
-  ): Promise<string>;
+  /**
+   * Runs the etcdctl of this minor against every running voter, or those given; logs in where needed. Asks again while an election is under way, as far as
+   * nothing can happen twice. Returns its standard output.
+   */
+  etcdctl(args: readonly string[], options?: EtcdctlOptions): Promise<string>;
   /** The member that leads now; waits for an election that is under way. */
   leader(): Promise<Member>;
   followers(): Promise<Member[]>;
@@ -81,6 +89,8 @@ export interface Cluster extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
+/** First or second words of what changes nothing. */
+const READING = new Set(['get', 'endpoint', 'list', 'status', 'save', 'timetolive']);
 const ROOT = { user: 'root', password: 'root' };
 /** Simple tokens live for five minutes. */
 const TOKEN_AGE_MS = 60_000;
@@ -91,13 +101,21 @@ const DEACTIVATE = 2;
 
 /** A real etcd cluster on loopback, healthy when this resolves, gone with all its data at `stop` or when the test process ends. */
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await start(options);
-    } catch (error) {
-      // Somebody took a port between choosing and listening.
-      if (attempt === 5 || !(error as Error).message.includes('address already in use')) throw error;
-    }
+  try {
+    return await start(options);
+  } catch (error) {
+    // Data that is there already would not be new a second time.
+    if (options.dataDir !== undefined) throw error;
+    // A stranger took a port, or etcd took a peer for unreachable (rafthttp marks it so after a request that failed late, and while both streams last nothing
+    // marks it otherwise): other ports, and connections made anew, are all that helps. Said, so that whoever looks at slow tests knows.
+    console.warn(`a cluster is started anew: ${(error as Error).message}`);
+    return await start(options).catch((again: unknown) => {
+      throw new Error(
+        `a cluster did not start twice: ${(again as Error).message}
+Before: ${(error as Error).message}`,
+        { cause: again },
+      );
+    });
   }
 }
 
@@ -143,15 +161,16 @@ async function start(options: ClusterOptions): Promise<Cluster> {
     removeFolder(folder);
   }
 
-  async function etcdctl(
+  function etcdctl(args: readonly string[], given: EtcdctlOptions = {}): Promise<string> {
+    return patiently(() => etcdctlOnce(args, given), { reads: args.slice(0, 2).some((word) => READING.has(word)) });
+  }
+
+  function etcdctlOnce(
     args: readonly string[],
-    {
-      endpoints = voting().map((member) => member.direct),
-      timeoutMs,
-      input,
-    }: { endpoints?: readonly string[]; timeoutMs?: number; input?: string | Buffer } = {},
+    { endpoints = voting().map((member) => member.direct), timeoutMs, input }: EtcdctlOptions,
   ): Promise<string> {
-    const flags = [`--endpoints=${endpoints.join(',')}`];
+    // Its own five seconds are too short for a machine that stands still now and then.
+    const flags = [`--endpoints=${endpoints.join(',')}`, '--command-timeout=20s'];
     if (tls !== undefined) flags.push(`--cacert=${tls.caFile}`);
     if (tls?.certFile !== undefined) flags.push(`--cert=${tls.certFile}`, `--key=${tls.keyFile}`);
     if (token !== undefined) flags.push(`--user=${ROOT.user}:${ROOT.password}`);
@@ -160,6 +179,13 @@ async function start(options: ClusterOptions): Promise<Cluster> {
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
       ...(input === undefined ? {} : { input }),
     });
+  }
+
+  /** What each of them did last, for whoever has to find out why they do not do what they should. */
+  function logs(): string {
+    return members
+      .map((member) => `-- ${member.name} ${member.running() ? 'runs' : 'HAS ENDED'}:\n${member.output().slice(-4_000)}`)
+      .join('\n');
   }
 
   function running(): Member[] {
@@ -176,38 +202,38 @@ async function start(options: ClusterOptions): Promise<Cluster> {
   }
 
   async function leader(): Promise<Member> {
-    let found: Member | undefined;
-    await until(async () => {
-      for (const member of voting()) {
-        // A frozen member answers nothing, and one that just lost its leader names none.
-        const status = await member.rpc.call('etcdserverpb.Maintenance/Status', Buffer.alloc(0), { timeoutMs: 1_000 }).then(
-          () => member.status(),
-          () => undefined,
-        );
-        if (status !== undefined && status.leader === status.memberId) found = member;
-      }
-      return found !== undefined;
-    }, 'no member leads');
-    return found!;
+    let found: { member: Member; term: bigint } | undefined;
+    await until(
+      async () => {
+        const asked = voting().map(async (member) => {
+          // A frozen member answers nothing, and one that just lost its leader names none.
+          const status = await member.status(1_000).catch(() => undefined);
+          return status !== undefined && status.leader === status.memberId ? [{ member, term: status.raftTerm }] : [];
+        });
+        // One that is cut off from the others still believes in itself, at an older term.
+        for (const one of (await Promise.all(asked)).flat()) if (found === undefined || one.term > found.term) found = one;
+        return found !== undefined;
+      },
+      () => `no member leads:\n${logs()}`,
+    );
+    return found!.member;
   }
 
   async function addLearner(): Promise<Member> {
     const where = await addresses(`m${members.length + 1}`);
-    // etcd changes no membership before every member has been connected to every other for five seconds.
-    let refusal = '';
-    await until(
-      () =>
-        etcdctl(['member', 'add', where.name, '--learner', `--peer-urls=${where.peer}`]).then(
-          () => true,
-          (error: Error) => {
-            refusal = error.message;
-            if (!refusal.includes('unhealthy cluster')) throw error;
-            return false;
-          },
-        ),
-      () => refusal,
-      { everyMs: 250 },
-    );
+    // etcd changes no membership before the member that is asked has been connected to enough of the others for five seconds (3.5.30+: to all three of three).
+    // Each knows only of its own connections, so they are asked in turn.
+    const added = ['member', 'add', where.name, '--learner', `--peer-urls=${where.peer}`];
+    let turn = 0;
+    await patiently(
+      () => {
+        const voters = voting();
+        return etcdctlOnce(added, { endpoints: [voters[turn++ % voters.length]!.direct] });
+      },
+      { reads: false, everyMs: 250 },
+    ).catch((error: unknown) => {
+      throw new Error(`no learner could be added: ${(error as Error).message}\n${logs()}`, { cause: error });
+    });
     const initialCluster = [...members, where].map((member) => `${member.name}=${member.peer}`).join(',');
     const learner = launch(where, initialCluster, 'existing');
     members.push(learner);
@@ -218,14 +244,34 @@ async function start(options: ClusterOptions): Promise<Cluster> {
         const status = await learner.status().catch(() => undefined);
         return status?.isLearner === true && status.leader !== 0n && status.dbSize > 0;
       },
-      () => `the learner did not join:\n${learner.output().slice(-4_000)}`,
+      () => `the learner did not join:\n${logs()}`,
     );
     return learner;
   }
 
   async function promote(learner: Member): Promise<void> {
-    await etcdctl(['member', 'promote', (await learner.status()).memberId.toString(16)]);
+    const memberId = (await learner.status()).memberId.toString(16);
+    let refusal = '';
+    await until(
+      () =>
+        etcdctl(['member', 'promote', memberId]).then(
+          () => true,
+          (error: Error) => {
+            refusal = error.message;
+            // It lags for a moment after it was added.
+            if (!refusal.includes('in sync with leader')) throw error;
+            return false;
+          },
+        ),
+      () => `${refusal}\n${logs()}`,
+      { everyMs: 100 },
+    );
     learners.delete(learner);
+  }
+
+  /** Through raft, even where it only asks, so it meets every election. Alarms are armed and disarmed as well when it is done twice. */
+  function alarm(request: Buffer, through?: Member): Promise<Message> {
+    return patiently(async () => (through ?? (await leader())).rpc.call('etcdserverpb.Maintenance/Alarm', request));
   }
 
   async function enableAuth(): Promise<void> {
@@ -251,7 +297,7 @@ async function start(options: ClusterOptions): Promise<Cluster> {
     for (const member of voting()) {
       const rpc = connect(member.direct, { tls });
       try {
-        return await authenticate(rpc, ROOT.user, ROOT.password);
+        return await patiently(() => authenticate(rpc, ROOT.user, ROOT.password), { reads: false, timeoutMs: 5_000 });
       } catch (error) {
         failure = error as Error;
       } finally {
@@ -289,14 +335,13 @@ async function start(options: ClusterOptions): Promise<Cluster> {
     },
     fill: (fillOptions) => fill(connections(), fillOptions),
     writer: (writerOptions) => startWriter(connections(), writerOptions),
-    alarms: async () => readAlarms(await (await leader()).rpc.call('etcdserverpb.Maintenance/Alarm', Buffer.alloc(0))),
+    alarms: async () => readAlarms(await alarm(Buffer.alloc(0))),
     async raiseAlarm(type, member) {
       const { memberId } = await member.status();
-      await member.rpc.call('etcdserverpb.Maintenance/Alarm', encode([1, ACTIVATE], [2, memberId], [3, ALARM_TYPES[type]]));
+      await alarm(encode([1, ACTIVATE], [2, memberId], [3, ALARM_TYPES[type]]), member);
     },
     async disarmAlarm(type, memberId) {
-      const request = encode([1, DEACTIVATE], [2, memberId], [3, ALARM_TYPES[type]]);
-      await (await leader()).rpc.call('etcdserverpb.Maintenance/Alarm', request);
+      await alarm(encode([1, DEACTIVATE], [2, memberId], [3, ALARM_TYPES[type]]));
     },
     async disarmAlarms() {
       await etcdctl(['alarm', 'disarm']);
@@ -336,7 +381,9 @@ async function start(options: ClusterOptions): Promise<Cluster> {
   };
 
   try {
-    await Promise.all(members.map((member) => member.waitHealthy(options.startTimeoutMs)));
+    await Promise.all(members.map((member) => member.waitHealthy(options.startTimeoutMs))).catch((error: unknown) => {
+      throw new Error(`${(error as Error).message}\n${logs()}`, { cause: error });
+    });
     if (options.auth === true) await enableAuth();
     if (options.learner === true) await addLearner();
   } catch (error) {

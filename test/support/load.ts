@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { patiently } from './elections.ts';
 import { seeded, type Random } from './random.ts';
 import type { Rpc } from './rpc.ts';
 import { encode, integer, messages } from './wire.ts';
@@ -43,7 +44,8 @@ export async function fill(rpcs: readonly Rpc[], options: FillOptions): Promise<
         const put = encode([1, prefix + String(first + key).padStart(8, '0')], [2, value()]);
         puts.push([2, encode([2, put])]);
       }
-      const reply = await rpc.call('etcdserverpb.KV/Txn', encode(...puts), { timeoutMs: 60_000 });
+      // The same keys and values once more do no harm but to the count of revisions.
+      const reply = await patiently(() => rpc.call('etcdserverpb.KV/Txn', encode(...puts), { timeoutMs: 60_000 }));
       const written = integer(messages(reply, 1)[0]!, 3);
       if (written > revision) revision = written;
       done += to - from;

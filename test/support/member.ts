@@ -33,7 +33,7 @@ export interface Member {
   readonly rpc: Rpc;
   running(): boolean;
   output(): string;
-  status(): Promise<Status>;
+  status(timeoutMs?: number): Promise<Status>;
   /** Sends the signal; with SIGKILL or SIGTERM resolves when the process is gone. */
   kill(signal?: NodeJS.Signals): Promise<void>;
   /** Ends it as an administrator would. */
@@ -115,7 +115,7 @@ export function startMember(settings: MemberSettings): Member {
     },
     running: () => process.result() === undefined,
     output: () => process.output(),
-    status: async () => readStatus(await currentRpc().call('etcdserverpb.Maintenance/Status', Buffer.alloc(0))),
+    status: async (timeoutMs) => readStatus(await currentRpc().call('etcdserverpb.Maintenance/Status', Buffer.alloc(0), { timeoutMs })),
     kill,
     stop: () => kill('SIGTERM'),
     async restart({ flags: newFlags, wait = true } = {}) {
@@ -131,14 +131,14 @@ export function startMember(settings: MemberSettings): Member {
       await until(
         async () => {
           if (process.result() !== undefined)
-            throw new Error(`${name} ended with ${JSON.stringify(process.result())}:\n${process.output()}`);
+            throw new Error(`${name} ended with ${JSON.stringify(process.result())}:\n${process.output().slice(-4_000)}`);
           answer = await health(metrics);
           return /"health":\s*"true"/.test(answer);
         },
         () => `${name} is not healthy (${answer}):\n${process.output().slice(-4_000)}`,
         { timeoutMs },
       );
-      await rpc?.rpc.ready();
+      await rpc?.rpc.ready(30_000);
     },
   };
 }

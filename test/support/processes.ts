@@ -1,14 +1,12 @@
 import { spawn, type SpawnOptions } from 'node:child_process';
-import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { guardProcess } from './watchdog.ts';
 
+export { freePorts } from './ports.ts';
+
 /** How much of a program's output is kept for messages of failed tests. */
 const KEPT_OUTPUT_BYTES = 256 * 1024;
-/** Below the range from which Linux takes the ports of outgoing connections (32768-60999), so that a stopped member's port stays free. */
-const PORTS = { from: 12_000, to: 32_000 };
 
 export interface Running {
   readonly pid: number;
@@ -76,24 +74,6 @@ export async function run(
   const stdout = Buffer.concat(out).toString();
   if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${signal ?? code}: ${Buffer.concat(err).toString()}${stdout}`);
   return stdout;
-}
-
-/** Loopback ports that nobody listens on at this moment, all different. A clash is still possible: retry on "address already in use". */
-export async function freePorts(count: number): Promise<number[]> {
-  const ports = new Set<number>();
-  while (ports.size < count) {
-    const port = randomInt(PORTS.from, PORTS.to);
-    if (!ports.has(port) && (await isFree(port))) ports.add(port);
-  }
-  return [...ports];
-}
-
-async function isFree(port: number): Promise<boolean> {
-  const server = createServer();
-  return new Promise((resolve) => {
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
 }
 
 /** Polls until the condition holds, and fails with the given words when it does not in time. */

@@ -14,7 +14,7 @@ export type TokenSource = (fresh: boolean) => Promise<string>;
 /** One connection to one member, for the tests' own calls. */
 export interface Rpc {
   /** `method` as in `etcdserverpb.KV/Put`. Nothing is retried. */
-  call(method: string, request: Buffer, options?: { timeoutMs?: number }): Promise<Message>;
+  call(method: string, request: Buffer, options?: { timeoutMs?: number | undefined }): Promise<Message>;
   /** Resolves when it is connected, whatever pauses earlier failures have brought. */
   ready(timeoutMs?: number): Promise<void>;
   close(): void;
@@ -38,7 +38,7 @@ export function connect(endpoint: string, access: { tls?: TlsFiles | undefined; 
   // The certificates hold this name as well, and TLS sends none for an address.
   const client = new Client(url.host, secure, tls === undefined ? OPTIONS : { ...OPTIONS, 'grpc.ssl_target_name_override': 'localhost' });
 
-  async function call(method: string, request: Buffer, { timeoutMs = 10_000 }: { timeoutMs?: number } = {}): Promise<Message> {
+  async function call(method: string, request: Buffer, { timeoutMs = 10_000 }: { timeoutMs?: number | undefined } = {}): Promise<Message> {
     if (token === undefined) return send(method, request, new Metadata(), timeoutMs);
     async function withToken(fresh: boolean): Promise<Message> {
       const metadata = new Metadata();
