@@ -1,4 +1,4 @@
-/** Peer URLs as etcd's NewURLs wants them: scheme, host and port, nothing behind. Neither is a name looked up nor a URL rewritten: ids are made of its very bytes. */
+/** Peer URLs as etcd's NewURLs wants them: scheme, host and port, nothing behind. Neither is a name looked up nor an address rewritten: ids are made of its very bytes. */
 import { WardenError } from '../errors.ts';
 
 /** A comma-separated list, in the order of its bytes. @param member whose they are, for the sentence. @throws WardenError `usage` */
@@ -12,9 +12,10 @@ export function parsePeerUrls(text: string, member: string): readonly string[] {
 /** @throws WardenError `usage` */
 export function parsePeerUrl(text: string, member: string): string {
   const url = text.trim();
-  const match = /^(https?):\/\/(\[[0-9a-fA-F:.%]+\]|[\w.-]+):(\d{1,5})$/.exec(url);
-  if (match !== null && Number(match[3]) > 0 && Number(match[3]) < 65_536) return url;
-  const bare = /^https?:\/\/[0-9a-fA-F]*(:[0-9a-fA-F]*){2,}$/.test(url);
+  const match = /^(https?)(:\/\/(?:\[[0-9a-fA-F:.%]+\]|[\w.-]+):(\d{1,5}))$/i.exec(url);
+  // Of all that may be written in several ways Go writes the scheme alone anew.
+  if (match !== null && Number(match[3]) > 0 && Number(match[3]) < 65_536) return match[1]!.toLowerCase() + match[2]!;
+  const bare = /^https?:\/\/[0-9a-f]*(:[0-9a-f]*){2,}$/i.test(url);
   throw new WardenError('usage', `${JSON.stringify(url)} is no peer URL of member ${member}`, {
     hint: bare
       ? 'an IPv6 address stands in brackets: https://[2001:db8::1]:2380'

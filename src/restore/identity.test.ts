@@ -15,6 +15,12 @@ describe('the initial cluster', () => {
     expect(formatInitialCluster(members)).toBe('a=https://10.0.0.1:2380,a=https://a.example:2380,b=https://[2001:db8::2]:2380');
   });
 
+  test('takes a scheme in capitals, which etcd writes in small letters, and leaves a host as it is written', () => {
+    expect(formatInitialCluster(parseInitialCluster('a=HTTPS://Etcd-1.Example:2380,b=http://[2001:DB8::1]:2380'))).toBe(
+      'a=https://Etcd-1.Example:2380,b=http://[2001:DB8::1]:2380',
+    );
+  });
+
   test.each([
     ['m1', /no name=url/],
     ['=http://a:2380', /no name=url/],

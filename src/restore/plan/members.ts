@@ -91,7 +91,7 @@ function listen(urls: readonly string[]): string {
     ...new Set(
       urls.map((url) => {
         const host = hostOf(url);
-        return /^[\d.]+$|:/u.test(host) || host === 'localhost' ? url : url.replace(host, '0.0.0.0');
+        return /^[\d.]+$|:/u.test(host) || host === 'localhost' ? url : url.replace(`://${host}`, '://0.0.0.0');
       }),
     ),
   ].join(',');

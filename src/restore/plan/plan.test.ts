@@ -310,6 +310,8 @@ describe('what etcd is started with', () => {
     );
     expect(flags).toContain('--listen-peer-urls=http://0.0.0.0:2380');
     expect(flags).toContain('--initial-advertise-peer-urls=http://etcd-1.example:2380');
+    const [short] = planRestore(plannedInput({}, 'm1=http://t:2380')).members;
+    expect(short?.flags).toContain('--listen-peer-urls=http://0.0.0.0:2380');
     const others = planRestore(plannedInput({}, 'm1=http://[2001:db8::2]:2380,m2=http://localhost:2380')).members;
     expect(others.map(({ flags: [, , listen] }) => listen)).toEqual([
       '--listen-peer-urls=http://[2001:db8::2]:2380',
