@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { program, type EtcdMinor } from '../../tools/programs.ts';
 import type { ClusterAccess } from '../../src/etcd/types.ts';
-import { patiently } from './elections.ts';
+import { patiently, readsOnly } from './elections.ts';
 import { startGrpcProxy, type GrpcProxy } from './grpc-proxy.ts';
 import { fill, startWriter, type Filled, type FillOptions, type Writer } from './load.ts';
 import { readAlarms, startMember, type AlarmRecord, type Member, type MemberSettings } from './member.ts';
@@ -89,8 +89,6 @@ export interface Cluster extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-/** First or second words of what changes nothing. */
-const READING = new Set(['get', 'endpoint', 'list', 'status', 'save', 'timetolive']);
 const ROOT = { user: 'root', password: 'root' };
 /** Simple tokens live for five minutes. */
 const TOKEN_AGE_MS = 60_000;
@@ -108,13 +106,9 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     if (options.dataDir !== undefined) throw error;
     // A stranger took a port, or etcd took a peer for unreachable (rafthttp marks it so after a request that failed late, and while both streams last nothing
     // marks it otherwise): other ports, and connections made anew, are all that helps. Said, so that whoever looks at slow tests knows.
-    console.warn(`a cluster is started anew: ${(error as Error).message}`);
-    return await start(options).catch((again: unknown) => {
-      throw new Error(
-        `a cluster did not start twice: ${(again as Error).message}
-Before: ${(error as Error).message}`,
-        { cause: again },
-      );
+    process.stderr.write(`a cluster is started anew: ${String(error)}\n`);
+    return start(options).catch((again: unknown) => {
+      throw new AggregateError([error, again], `a cluster did not start: ${String(error)}\nNor anew: ${String(again)}`, { cause: error });
     });
   }
 }
@@ -162,7 +156,7 @@ async function start(options: ClusterOptions): Promise<Cluster> {
   }
 
   function etcdctl(args: readonly string[], given: EtcdctlOptions = {}): Promise<string> {
-    return patiently(() => etcdctlOnce(args, given), { reads: args.slice(0, 2).some((word) => READING.has(word)) });
+    return patiently(() => etcdctlOnce(args, given), { reads: readsOnly(args) });
   }
 
   function etcdctlOnce(

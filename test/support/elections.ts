@@ -7,6 +7,14 @@ const NOTHING_DONE = /raft proposal dropped|etcdserver: (no leader|not capable|t
 const LEFT_OPEN =
   /etcdserver: (leader changed|request timed out|server stopped)|raft: stopped|UNAVAILABLE|DEADLINE_EXCEEDED|context deadline exceeded/;
 
+/** First or second words of what changes nothing. */
+const READING = new Set(['get', 'endpoint', 'list', 'status', 'save', 'timetolive']);
+
+/** Whether a line of etcdctl changes nothing. */
+export function readsOnly(args: readonly string[]): boolean {
+  return args.slice(0, 2).some((word) => READING.has(word));
+}
+
 /** @param reads whether it may be asked again after an answer that leaves open what happened */
 export function passes(error: unknown, reads: boolean): boolean {
   const { message } = error as Error;

@@ -109,8 +109,9 @@ export function startWriter(rpcs: readonly Rpc[], options: { perSecond?: number;
     for (let key = 0; !stopping.signal.aborted; key++) {
       const value = random.fill(Buffer.allocUnsafe(valueBytes));
       try {
+        // Long: a machine that stands still for a second is no failure of the cluster.
         const reply = await rpcs[use % rpcs.length]!.call('etcdserverpb.KV/Put', encode([1, `${prefix}${key % 1000}`], [2, value]), {
-          timeoutMs: 1_000,
+          timeoutMs: 5_000,
         });
         revision = integer(messages(reply, 1)[0]!, 3);
         written++;

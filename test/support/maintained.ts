@@ -8,7 +8,8 @@ import type { JobContext, MaintainRequest } from '../../src/jobs/types.ts';
 import { PACE, type Pace } from '../../src/maintenance/steps/setting.ts';
 import type { RoundResult } from '../../src/maintenance/types.ts';
 import type { Cluster } from './cluster.ts';
-import type { Member } from './member.ts';
+import { patiently } from './elections.ts';
+import type { Member, Status } from './member.ts';
 import { until } from './processes.ts';
 import { product, type Product } from './product.ts';
 import { connect } from './rpc.ts';
@@ -53,7 +54,7 @@ export const ALL = { kind: 'defrag', members: 'all', worthwhile: false, degraded
 export function maintained({ maintenance, clusterOptions, ...options }: MaintainedOptions): Maintained {
   const subject = product({
     ...options,
-    clusterOptions: { requestTimeout: '1s', dialTimeout: '1s', ...clusterOptions, maintenance: { ...MAINTENANCE, ...maintenance } },
+    clusterOptions: { requestTimeout: '2s', dialTimeout: '2s', ...clusterOptions, maintenance: { ...MAINTENANCE, ...maintenance } },
   });
   return {
     ...subject,
@@ -147,7 +148,7 @@ export async function makeGarbage(cluster: Cluster, { keptMib = 4, freedMib = 12
   await until(
     async () => {
       // Freed pages are counted at the commit after the one that freed them, and an idle etcd commits nothing.
-      await cluster.members[0]!.rpc.call('etcdserverpb.KV/Put', encode([1, '/kept/tick'], [2, 'x']));
+      await patiently(() => cluster.members[0]!.rpc.call('etcdserverpb.KV/Put', encode([1, '/kept/tick'], [2, 'x'])));
       return (await Promise.all(running(cluster).map(freeShare))).every((share) => share > 0.5);
     },
     'a member has not freed what was deleted',
@@ -212,9 +213,15 @@ export async function expectHealthy(cluster: Cluster): Promise<void> {
   await Promise.all(cluster.members.map((member) => member.waitHealthy()));
   expect(await cluster.alarms()).toEqual([]);
   for (const member of cluster.members)
-    await member.rpc.call('etcdserverpb.KV/Put', encode([1, `/healthy/${member.name}`], [2, member.name]));
-  const statuses = await Promise.all(cluster.members.map((member) => member.status()));
-  expect(new Set(statuses.map(({ leader }) => leader)).size).toBe(1);
+    await patiently(() => member.rpc.call('etcdserverpb.KV/Put', encode([1, `/healthy/${member.name}`], [2, member.name])));
+  let statuses: Status[] = [];
+  await until(
+    async () => {
+      statuses = await Promise.all(cluster.members.map((member) => member.status()));
+      return new Set(statuses.map(({ leader }) => leader)).size === 1 && statuses[0]!.leader !== 0n;
+    },
+    () => `the members do not agree who leads: ${statuses.map(({ leader }) => leader.toString(16)).join(', ')}`,
+  );
   const revision = statuses.map((status) => status.revision).reduce((a, b) => (a < b ? a : b));
   let hashes: string[] = [];
   // A compaction that one member has finished and another has not makes a difference that is none.
@@ -224,7 +231,7 @@ export async function expectHealthy(cluster: Cluster): Promise<void> {
       return new Set(hashes).size === 1;
     },
     () => `the members have different data: ${hashes.join(', ')}`,
-    { timeoutMs: 10_000, everyMs: 200 },
+    { everyMs: 200 },
   );
 }
 
@@ -238,7 +245,7 @@ async function hashOf(member: Member, revision: bigint): Promise<string> {
 export async function takesPuts(member: Member): Promise<boolean> {
   const rpc = connect(member.direct);
   try {
-    await rpc.call('etcdserverpb.KV/Put', encode([1, '/takes-puts'], [2, 'x']));
+    await patiently(() => rpc.call('etcdserverpb.KV/Put', encode([1, '/takes-puts'], [2, 'x'])));
     return true;
   } catch (error) {
     if (!(error as Error).message.includes('database space exceeded')) throw error;
@@ -250,7 +257,7 @@ export async function takesPuts(member: Member): Promise<boolean> {
 
 /** Ids in the member list, as hex. */
 export async function memberIds(cluster: Cluster): Promise<string[]> {
-  const reply = await (await cluster.leader()).rpc.call('etcdserverpb.Cluster/MemberList', EMPTY);
+  const reply = await patiently(async () => (await cluster.leader()).rpc.call('etcdserverpb.Cluster/MemberList', EMPTY));
   return messages(reply, 2).map((member) => integer(member, 1).toString(16));
 }
 

@@ -3,8 +3,10 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { program, type EtcdMinor } from '../../tools/programs.ts';
 import type { ClusterAccess } from '../../src/etcd/types.ts';
+import { patiently, readsOnly } from './elections.ts';
 import { startMember, type Member } from './member.ts';
-import { freePorts, run, until } from './processes.ts';
+import { freePorts } from './ports.ts';
+import { run, until } from './processes.ts';
 
 /** Where a member will live: chosen before the restore, because peer URLs make its id. */
 export interface Site {
@@ -96,25 +98,13 @@ export async function startRestored(options: RestoredOptions): Promise<RestoredC
     }: { readonly endpoints?: readonly string[] } = {},
   ): Promise<string> {
     const login = auth === undefined ? [] : [`--user=${auth.user}:${auth.password}`];
-    return run(program('etcdctl', running), [`--endpoints=${endpoints.join(',')}`, ...login, ...args]);
+    const flags = [`--endpoints=${endpoints.join(',')}`, '--command-timeout=20s', ...login];
+    return patiently(() => run(program('etcdctl', running), [...flags, ...args]), { reads: readsOnly(args) });
   }
 
   async function grow(site: Site): Promise<Member> {
-    let refusal = '';
-    // Refused until every member has been connected to every other for five seconds.
-    await until(
-      () =>
-        etcdctl(['member', 'add', site.name, `--peer-urls=${site.peer}`]).then(
-          () => true,
-          (error: Error) => {
-            refusal = error.message;
-            if (!/unhealthy cluster/.test(refusal)) throw error;
-            return false;
-          },
-        ),
-      () => refusal,
-      { everyMs: 250 },
-    );
+    // Refused until every member has been connected to every other for five seconds, and asked again until then.
+    await etcdctl(['member', 'add', site.name, `--peer-urls=${site.peer}`]);
     const member = launch(site, `${members.map(({ name, peer }) => `${name}=${peer}`).join(',')},${site.name}=${site.peer}`, 'existing');
     members.push(member);
     await serving(member);

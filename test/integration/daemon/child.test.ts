@@ -108,7 +108,8 @@ describe('a job in a child process', () => {
     const begin = performance.now();
     const { error } = await run('stubborn', { signal: stop.signal, progress: () => stop.abort(), stopMs: () => 200 });
     expect(error).toMatchObject({ code: 'interrupted' });
-    expect(performance.now() - begin).toBeLessThan(5000);
+    // It would go on for a minute.
+    expect(performance.now() - begin).toBeLessThan(30_000);
   });
 
   test('a signal that is already aborted starts nothing', async () => {

@@ -78,11 +78,11 @@ describe('a snapshot stream of a real cluster', () => {
   });
 
   test('our own slowness is no stall', async () => {
-    const client = new MemberClient(cluster.access({ streamIdleTimeoutMs: 300 }), cluster.endpoints[0]!);
+    const client = new MemberClient(cluster.access({ streamIdleTimeoutMs: 1_000 }), cluster.endpoints[0]!);
     let pauses = 0;
     const slow = (async function* () {
       for await (const batch of client.snapshot()) {
-        if (pauses++ < 2) await new Promise((resolve) => setTimeout(resolve, 800));
+        if (pauses++ < 2) await new Promise((resolve) => setTimeout(resolve, 1_500));
         yield batch;
       }
     })();
@@ -139,11 +139,11 @@ describe('a snapshot stream of a real cluster', () => {
   test('an address that swallows packets is unreachable after the dial timeout', async () => {
     const proxy = await startTcpProxy(cluster.endpoints[0]!);
     proxy.blackhole();
-    const client = new MemberClient(cluster.access({ dialTimeoutMs: 500 }), proxy.endpoint);
+    const client = new MemberClient(cluster.access({ dialTimeoutMs: 500, requestTimeoutMs: 30_000 }), proxy.endpoint);
     const started = performance.now();
     await expect(client.status()).rejects.toMatchObject({ code: 'unreachable' });
     await expect(drain(client.snapshot())).rejects.toMatchObject({ code: 'unreachable' });
-    expect(performance.now() - started).toBeLessThan(3_000);
+    expect(performance.now() - started).toBeLessThan(15_000);
     client.close();
     await proxy.close();
   });

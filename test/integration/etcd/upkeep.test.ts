@@ -250,7 +250,8 @@ describe('three members and a learner', () => {
       code: expect.stringMatching(/^(timeout|no-quorum)$/) as string,
     });
     expect(await upkeep.compactRevision()).toBeUndefined();
-    expect(performance.now() - started).toBeLessThan(8_000);
+    // Of the minute that a compaction is given.
+    expect(performance.now() - started).toBeLessThan(20_000);
     upkeep.close();
     await asking(survivor!.endpoint, async (client) => expect((await client.status()).alarms).toEqual([]));
   });

@@ -252,7 +252,8 @@ describe.concurrent('two daemons with the same configuration', () => {
       await until(() => leader.output().includes('member chosen'), leader.output);
       const asked = performance.now();
       const ended = await leader.stop();
-      expect(performance.now() - asked).toBeLessThan(6_500);
+      // Its stream would last a minute; what comes on top of the grace is for processes that end on a busy machine.
+      expect(performance.now() - asked).toBeLessThan(15_000);
       expect(ended.code, leader.output()).toBe(0);
       await until(() => standby.output().includes('member chosen'), standby.output);
       expect(standby.output()).not.toContain('another process holds the lock');

@@ -22,7 +22,7 @@ import { removeFolder, temporaryFolder } from '../../support/watchdog.ts';
 
 const DEFRAGMENT = 'etcdserverpb.Maintenance/Defragment';
 const LOCK = '/etcd-warden/lock';
-const LEASE_SECONDS = 3;
+const LEASE_SECONDS = 5;
 /** In the order in which a cure of three members comes by them. */
 const STEPS: readonly CrashPoint[] = [
   'before-compact',
@@ -36,7 +36,7 @@ const STEPS: readonly CrashPoint[] = [
   'mid-disarm',
 ];
 /** Twice the lease and then some. */
-const FROZEN_MS = 7_000;
+const FROZEN_MS = 11_000;
 
 let folder: string;
 beforeEach(() => {

@@ -241,7 +241,7 @@ describe('three members', () => {
     frozen!.pause();
     const started = performance.now();
     const seen = named(await look(cluster));
-    expect(performance.now() - started).toBeLessThan(8_000);
+    expect(performance.now() - started).toBeLessThan(15_000);
     expect(seen[frozen!.name]).toMatchObject({ reachable: false, readMs: undefined, voter: true });
     expect(seen[frozen!.name]!.error).toMatch(/did not answer within \d+ ms|no connection/);
     expect(seen[other!.name]).toMatchObject({ reachable: true, error: undefined });

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { lookAtMembers } from '../../../src/member/sight.ts';
+import type { MembershipSight } from '../../../src/member/types.ts';
 import { program } from '../../../tools/programs.ts';
 import { called } from '../../support/called.ts';
 import { startCluster, type Cluster } from '../../support/cluster.ts';
@@ -14,7 +15,7 @@ const SIGNAL = new AbortController().signal;
 const EMPTY = Buffer.alloc(0);
 
 function quick(cluster: Cluster): ReturnType<Cluster['access']> {
-  return cluster.access({ requestTimeoutMs: 1_000, dialTimeoutMs: 500 });
+  return cluster.access({ requestTimeoutMs: 2_000, dialTimeoutMs: 2_000 });
 }
 
 /** A cluster of its own at the addresses of a member, as after "started as a new cluster" or a restore of one member alone. */
@@ -75,13 +76,13 @@ describe.each(['3.4', '3.7'] as const)('etcd %s: one look at three members', (mi
     const [m1, m2, m3] = cluster.members as [Member, Member, Member];
     await m3.kill();
     // It may have led.
+    let two: MembershipSight | undefined;
     await until(
-      async () => (await lookAtMembers({ access: quick(cluster), signal: SIGNAL })).quorum,
+      async () => (two = await lookAtMembers({ access: quick(cluster), signal: SIGNAL })).quorum,
       'the two that are left elect no leader',
     );
-    const two = await lookAtMembers({ access: quick(cluster), signal: SIGNAL });
     expect(two).toMatchObject({ quorum: true, voters: 3 });
-    expect(two.members.find(({ name }) => name === 'm3')).toMatchObject({
+    expect(two!.members.find(({ name }) => name === 'm3')).toMatchObject({
       started: true,
       reachable: false,
       error: { code: 'unreachable' },
@@ -91,7 +92,7 @@ describe.each(['3.4', '3.7'] as const)('etcd %s: one look at three members', (mi
     const alone = await lookAtMembers({ access: quick(cluster), signal: SIGNAL });
     expect(alone).toMatchObject({ quorum: false, voters: 3, listed: 'memory' });
     expect(alone.members.find(({ name }) => name === 'm1')).toMatchObject({ reachable: true, readMs: undefined, error: expect.anything() });
-    const printed = await runWarden(['member', 'list', '--endpoints', m1.endpoint, '--request-timeout', '1s', '--dial-timeout', '500ms']);
+    const printed = await runWarden(['member', 'list', '--endpoints', m1.endpoint, '--request-timeout', '2s', '--dial-timeout', '2s']);
     expect(printed).toMatchObject({ code: 0 });
     expect(printed.stdout).toMatch(/NO QUORUM, 0 of 3 voters answer, 2 are needed/);
     expect(printed.stdout).toMatch(/m2 +silent/);

@@ -23,7 +23,7 @@ describe('a replacement', () => {
     cluster = await startCluster({ minor: '3.6', members: 3 });
     unit = systemd.unit(cluster, cluster.members[0]!);
     await cluster.fill({ keys: 100, valueBytes: 100 });
-    subject = product({ folder: join(folder, 'product'), cluster, clusterOptions: { dialTimeout: '500ms', requestTimeout: '2s' } });
+    subject = product({ folder: join(folder, 'product'), cluster, clusterOptions: { dialTimeout: '2s', requestTimeout: '3s' } });
   });
   afterAll(async () => {
     vi.unstubAllEnvs();

@@ -36,7 +36,7 @@ async function around(
 ): Promise<void> {
   await using cluster = await startCluster({ minor, members: 3 });
   const own = join(folder, minor);
-  const subject = product({ folder: own, cluster, clusterOptions: { dialTimeout: '500ms' } });
+  const subject = product({ folder: own, cluster, clusterOptions: { dialTimeout: '2s' } });
   await cluster.fill({ keys: 100, valueBytes: 100 });
   const gone = (await cluster.members[2]!.status()).memberId;
   await BREAKS[broken]!(cluster.members[2]!, cluster, own);

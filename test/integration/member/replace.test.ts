@@ -64,7 +64,7 @@ describe('member replace brings back a member of 3.6', () => {
     const member = cluster.members[2]!;
     const { unit, environmentFile } = systemd.unit(cluster, member, FLAGS);
     const settings = readFileSync(environmentFile, 'utf8');
-    const subject = product({ folder: own, cluster, clusterOptions: { dialTimeout: '500ms' } });
+    const subject = product({ folder: own, cluster, clusterOptions: { dialTimeout: '2s' } });
     const gone = (await member.status()).memberId;
     const before = oldData(member).length;
     await BREAKS[how]!(member, cluster, own);
@@ -88,11 +88,16 @@ describe('member replace brings back a member of 3.6', () => {
     expect(readFileSync(environmentFile, 'utf8')).toBe(settings.replace('STATE="new"', 'STATE="existing"'));
   }
 
-  test.concurrent.each(Object.keys(BREAKS).map((how, index) => ({ how, index })))('when $how', async ({ how, index }) => {
-    const lane = lanes[index % 2]!;
-    const work = lane.turn.then(() => bringBack(how, lane.cluster, join(folder, String(index))));
-    // The next one has its turn whatever became of this one.
-    lane.turn = work.catch(() => undefined);
-    await work;
-  });
+  // Their time counts from the start of the first one, and each waits for its turn.
+  test.concurrent.each(Object.keys(BREAKS).map((how, index) => ({ how, index })))(
+    'when $how',
+    { timeout: 360_000 },
+    async ({ how, index }) => {
+      const lane = lanes[index % 2]!;
+      const work = lane.turn.then(() => bringBack(how, lane.cluster, join(folder, String(index))));
+      // The next one has its turn whatever became of this one.
+      lane.turn = work.catch(() => undefined);
+      await work;
+    },
+  );
 });

@@ -230,7 +230,7 @@ describe('bytes on their way', () => {
     proxy.fail({ verb: 'Get', times: 99, action: { drip: 1 } });
     const start = performance.now();
     await expect(collect('fixed/large')).rejects.toMatchObject({ code: 'timeout' });
-    expect(performance.now() - start).toBeLessThan(10_000);
+    expect(performance.now() - start).toBeLessThan(30_000);
   });
 
   test('fault 30: an upload of a few bytes per second is a time-out, and leaves nothing', async () => {
@@ -299,7 +299,7 @@ describe('an upload that ends early', () => {
     proxy.fail({ verb: 'Abort', times: 99, action: 'stall' });
     const start = performance.now();
     await expect(upload(newKey())).rejects.toMatchObject({ code: 'store-denied' });
-    expect(performance.now() - start).toBeLessThan(3_000);
+    expect(performance.now() - start).toBeLessThan(9_000);
     proxy.clear();
     store = open();
     expect(await unfinished()).toBe(1);
