@@ -6,7 +6,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { memoryStore } from '../../test/support/memory-store.ts';
 import { seeded } from '../../test/support/random.ts';
-import { hashContent, hashPlain } from './decode.ts';
+import { hashContent, hashPlain, hashSealed } from './decode.ts';
 import { FRAME_LENGTH } from './frames.ts';
 import { createSealer } from './sealer.ts';
 
@@ -49,6 +49,8 @@ describe('plain bytes that are handed on', () => {
     const expected = { plainBytes: plain.length, plainSha256: createHash('sha256').update(plain).digest('hex') };
     expect(content).toMatchObject(expected);
     expect(await hashPlain(store, KEY, { signal })).toEqual(expected);
+    const { storedBytes, storedSha256, plainBytes } = content;
+    expect(await hashSealed(store, KEY, { signal })).toEqual({ storedBytes, storedSha256, plainBytes });
   });
 
   test.each([

@@ -7,7 +7,14 @@
  *     proved    pages, records, continuity of versions, and HashKV compared with what members answered
  */
 import { randomInt } from 'node:crypto';
-import { hashContent, hashStored, type ContentFigures, type PlainFigures, type StoredFigures } from '../archive/decode.ts';
+import {
+  hashContent,
+  hashStored,
+  type ContentFigures,
+  type PlainFigures,
+  type DecodedFigures,
+  type StoredFigures,
+} from '../archive/decode.ts';
 import { openObject } from '../archive/open.ts';
 import { createPin, type Pin } from '../archive/pinned-access.ts';
 import { createScratch } from '../archive/scratch.ts';
@@ -15,6 +22,7 @@ import type { RandomAccess } from '../boltdb/random-access.ts';
 import type { Backup } from '../catalog/types.ts';
 import { WardenError } from '../errors.ts';
 import { dataKey } from '../format/keys.ts';
+import { isComparable } from '../format/proof.ts';
 import type { Manifest, Proof } from '../format/types.ts';
 import type { Examination, Examined } from '../mvcc/examination/types.ts';
 import { newerSchema } from '../mvcc/schema.ts';
@@ -174,13 +182,11 @@ async function judge({ backup, key, context }: CopyToRead, examined: Examined): 
     return { level: 'content', shallow, keyCount };
   }
   const { revision, compactRevision } = proof;
-  const compact = BigInt(compactRevision);
-  // A member's compact revision only grows, and it was asked after the file was taken.
-  if (BigInt(revision) !== head.revision || compact > head.revision || (compact < head.compactRevision && head.compactRevision > 0n)) {
+  if (!isComparable(proof, head)) {
     const sentence = `the recorded hash is of revision ${revision} at compact revision ${compactRevision}, the file holds ${head.revision} and ${head.compactRevision}`;
     return { level: 'content', shallow: new WardenError('unproved', sentence), keyCount };
   }
-  const hash = await examined.hashKv(compact, context.signal);
+  const hash = await examined.hashKv(BigInt(compactRevision), context.signal);
   if (hash !== proof.hash)
     throw new HashDiffers(
       `HashKV of ${key} at revision ${revision} with compact revision ${compactRevision} is ${hash}, ${proof.members.join(', ')} answered ${proof.hash}`,
@@ -208,7 +214,16 @@ export function comparePlain(key: string, manifest: Manifest, read: PlainFigures
   compare(`content of ${key}`, { bytes: read.plainBytes, sha256: read.plainSha256 }, manifest.plain);
 }
 
-function compareStored(key: string, { stored }: Manifest, read: StoredFigures): void {
+/** @throws WardenError `verification-failed` when the object, decoded on the way, is not the one that the manifest describes */
+export function compareSealed(key: string, manifest: Manifest, read: DecodedFigures): void {
+  compareStored(key, manifest, read);
+  if (read.plainBytes !== manifest.plain.bytes)
+    throw new WardenError('verification-failed', `content of ${key}: ${read.plainBytes} bytes, ${manifest.plain.bytes} were written`, {
+      hint: HINT,
+    });
+}
+
+function compareStored(key: string, { stored }: Manifest, read: Pick<StoredFigures, 'storedBytes' | 'storedSha256'>): void {
   compare(`stored bytes of ${key}`, { bytes: read.storedBytes, sha256: read.storedSha256 }, stored);
 }
 

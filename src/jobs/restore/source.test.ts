@@ -110,6 +110,26 @@ describe('a backup', () => {
     ]);
   });
 
+  test("with the members' proof the stored bytes are held against the manifest, without it the plain ones", async () => {
+    const { stores, manifest, backup } = await seeded('local');
+    const pour = (changed: Partial<Manifest>, proof = backup.proof): Promise<unknown> =>
+      sourceOfBackup({ ...backup, proof, manifest: { ...manifest, ...changed } }, stores, undefined, context).pour(sink(), signal);
+    const other = '0'.repeat(64);
+    const [wrongStored, wrongPlain] = [{ stored: { ...manifest.stored, sha256: other } }, { plain: { ...manifest.plain, sha256: other } }];
+    const refusal = (what: string): object => ({ code: 'verification-failed', message: expect.stringMatching(what) as string });
+    await expect(pour(wrongStored)).rejects.toMatchObject(refusal(`^stored bytes of .*SHA-256 .*${other} was written`));
+    await expect(pour({ plain: { ...manifest.plain, bytes: manifest.plain.bytes + 1 } })).rejects.toMatchObject(
+      refusal('^content of .* were written'),
+    );
+    await expect(pour(wrongPlain)).resolves.toBeDefined();
+    // Neither where nobody was asked, nor where the answer cannot be compared.
+    const later = { ...backup.proof!, revision: String(BigInt(manifest.revision) + 1n) };
+    await expect(pour(wrongPlain, later)).rejects.toMatchObject(refusal(`^content of .*SHA-256 .*${other} was written`));
+    const unproved = { ...backup, proof: undefined, manifest: { ...manifest, ...wrongPlain } };
+    await expect(sourceOfBackup(unproved, stores, undefined, context).pour(sink(), signal)).rejects.toMatchObject(refusal('^content of'));
+    await expect(pour(wrongStored, later)).resolves.toBeDefined();
+  });
+
   test('when every copy is bad, the last one says why; only the one store that was named counts', async () => {
     const { stores, backup, manifest } = await seeded('local', 'second');
     damage(stores[0]!, manifest);

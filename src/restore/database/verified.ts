@@ -5,6 +5,7 @@ import { createSweeper } from '../../archive/young-garbage.ts';
 import { type Bolt, openBolt } from '../../boltdb/bolt.ts';
 import type { RandomAccess } from '../../boltdb/random-access.ts';
 import { WardenError } from '../../errors.ts';
+import { isComparable } from '../../format/proof.ts';
 import { createExamination } from '../../mvcc/examination/examination.ts';
 import type { Examination, Examined } from '../../mvcc/examination/types.ts';
 import { hashKv } from '../../mvcc/hash-kv.ts';
@@ -85,7 +86,6 @@ export async function withVerified<Result>(
   }
 }
 
-/** Only where the file can be held against the answer, as verifying does (src/jobs/reread.ts). */
 async function compareWithMembers(
   { name, proof, backup }: RestoreSource,
   { examined, db, scratch }: Verified,
@@ -94,16 +94,14 @@ async function compareWithMembers(
   const { head, keyCount } = examined;
   if (backup !== undefined && String(head.revision) !== backup.manifest.revision)
     throw untrue(`${name} holds revision ${head.revision}, its manifest says ${backup.manifest.revision}`);
+  // Whether the members' answer can be held against it, and with it what is hashed on the way, was decided by the manifest.
+  if (backup !== undefined && String(head.compactRevision) !== backup.manifest.compactRevision)
+    throw untrue(`${name} is compacted at ${head.compactRevision}, its manifest says ${backup.manifest.compactRevision}`);
   if (backup?.manifest.keyCount !== undefined && keyCount !== backup.manifest.keyCount)
     throw untrue(`${name} holds ${keyCount} keys, its manifest says ${backup.manifest.keyCount}`);
   if (proof === undefined) return;
   const compactRevision = BigInt(proof.compactRevision);
-  // A member's compact revision only grows, and it was asked after the file was taken.
-  const comparable =
-    BigInt(proof.revision) === head.revision &&
-    compactRevision <= head.revision &&
-    (compactRevision >= head.compactRevision || head.compactRevision === 0n);
-  if (!comparable || (await examined.hashKv(compactRevision, signal)) === proof.hash) return;
+  if (!isComparable(proof, head) || (await examined.hashKv(compactRevision, signal)) === proof.hash) return;
   // Keys are told apart by seeded digests: an alarm is raised only when another seed says the same.
   const { revision, compactionFinished } = head;
   const options = { revision, compactRevision, compactionFinished, scratch, seed: randomInt(2 ** 32), signal };
