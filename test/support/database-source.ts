@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BuiltDatabase, Content, EtcdMinor, NewCluster, RestoreContext, RestoreSource } from '../../src/restore/types.ts';
-import type { Proof } from '../../src/format/types.ts';
+import type { Backup } from '../../src/catalog/types.ts';
+import type { Manifest, Proof } from '../../src/format/types.ts';
 import { buildDatabase } from '../../src/restore/database/build.ts';
 import { encodeSnap, snapFileName } from '../../src/restore/directory/snap.ts';
 import { encodeWal, WAL_FILE_BYTES, WAL_FILE_NAME } from '../../src/restore/directory/wal.ts';
@@ -19,6 +20,8 @@ export function restoreContext(signal: AbortSignal = new AbortController().signa
 
 export interface SourceOptions {
   readonly proof?: Proof;
+  /** What its backup's manifest says. */
+  readonly manifest?: Manifest;
   readonly encrypted?: boolean;
   /** Called with each block before it is handed over, to break off or to damage. */
   readonly onBlock?: (at: number) => void;
@@ -32,7 +35,7 @@ export function snapshotSource(snapshot: Buffer, options: SourceOptions = {}): R
   const databaseSha256 = createHash('sha256').update(database).digest('hex');
   return {
     name: 'snapshot.db',
-    backup: undefined,
+    backup: options.manifest === undefined ? undefined : ({ manifest: options.manifest } as Backup),
     identity: databaseSha256,
     databaseBytes: database.length,
     proof: options.proof,

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { boltFile, inMemory } from '../../../test/support/bolt-file.ts';
 import { restoreContext, snapshotSource, WHOLE } from '../../../test/support/database-source.ts';
 import { compacted, naiveHashKv, randomHistory, rawOf, stateAt } from '../../../test/support/history.ts';
+import { sampleManifest } from '../../../test/support/manifests.ts';
 import { seeded } from '../../../test/support/random.ts';
 import { openBolt } from '../../boltdb/bolt.ts';
 import { check } from '../../boltdb/check.ts';
@@ -226,6 +227,24 @@ describe('nothing is built, and nothing is left', () => {
     ['of another byte order, by copying', () => snapshot({ bigEndian: true }), {}, /big-endian machine/],
   ])('%s', async (_, file, asked, sentence) => {
     await expect(build(file(), asked)).rejects.toThrow(sentence);
+  });
+
+  test('when its manifest says something else', async () => {
+    const said = {
+      revision: String(history.revision),
+      compactRevision: String(history.compactRevision),
+      keyCount: stateAt(history.changes, history.revision).size,
+    };
+    for (const [changed, sentence] of [
+      [{ revision: '99999' }, 'holds revision \\d+, its manifest says 99999'],
+      [{ compactRevision: '0' }, 'is compacted at \\d+, its manifest says 0'],
+      [{ keyCount: 99_999 }, 'holds \\d+ keys, its manifest says 99999'],
+    ] as const)
+      await expect(build(snapshot(), { source: { manifest: sampleManifest({ ...said, ...changed }) } })).rejects.toMatchObject({
+        code: 'verification-failed',
+        message: expect.stringMatching(sentence) as string,
+      });
+    await build(snapshot(), { source: { manifest: sampleManifest(said) } });
   });
 
   test('when it is interrupted midway', async () => {
