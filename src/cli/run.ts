@@ -4,7 +4,6 @@ import { loadConfig, type LoadedConfig, type Use } from '../config/load.ts';
 import { flagOptions, type FlagScope } from '../config/flags.ts';
 import { WardenError } from '../errors.ts';
 import { silentLogger, type Logger } from '../telemetry/logger.ts';
-import { createLogger } from '../telemetry/pino.ts';
 import { version } from '../version.ts';
 import { describeFailure, printFailure } from './output/failure.ts';
 import { jsonText } from './output/json.ts';
@@ -144,9 +143,10 @@ function addConfigFlags(command: Command, verb: Verb): void {
 }
 
 /** A command's answer tells everything; its log is for whoever asks for it with --log-level. */
-function loggerFor(verb: Verb, { config, origins }: LoadedConfig): Logger {
+async function loggerFor(verb: Verb, { config, origins }: LoadedConfig): Promise<Logger> {
   const purpose = verb.name === 'run' ? 'daemon' : 'command';
   if (purpose === 'command' && origins['log.level']?.kind !== 'flag' && origins['log.level']?.kind !== 'environment') return silentLogger;
+  const { createLogger } = await import('../telemetry/pino.ts');
   return createLogger({ level: config.log.level, format: config.log.format, purpose });
 }
 
@@ -184,7 +184,7 @@ async function runVerb(
   });
   for (const warning of loaded.warnings) output.err(`${output.style('yellow', 'warning:')} ${warning}`);
   if (verb.changes) keepWorkingWithoutReader();
-  const logger = loggerFor(verb, loaded);
+  const logger = await loggerFor(verb, loaded);
   // A log on the same terminal tells the progress already, and a live line between its lines would only be torn apart.
   const progress = progressLine(output, { quiet: options['quiet'] === true || logger !== silentLogger });
   const stop = stopOnSignals((name) => {

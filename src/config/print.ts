@@ -1,9 +1,9 @@
 /** `config print`: what counts after merging, with the origin of each value and without secrets. */
-import { stringify } from 'yaml';
 import { FORMATS } from './formats.ts';
 import type { LoadedConfig } from './load.ts';
 import { describeOrigin, maskText } from './problems.ts';
 import type { Entry } from './schema.ts';
+import { yaml } from './yaml.ts';
 
 const MASK = '********';
 
@@ -67,12 +67,14 @@ function printedValue(entry: Entry): unknown {
 
 /** One line, quoted where YAML needs it. */
 function scalar(value: unknown): string {
-  return stringify(value, {
-    collectionStyle: 'flow',
-    lineWidth: 0,
-    defaultStringType: typeof value === 'string' && value.includes('\n') ? 'QUOTE_DOUBLE' : 'PLAIN',
-    flowCollectionPadding: false,
-  }).trimEnd();
+  return yaml()
+    .stringify(value, {
+      collectionStyle: 'flow',
+      lineWidth: 0,
+      defaultStringType: typeof value === 'string' && value.includes('\n') ? 'QUOTE_DOUBLE' : 'PLAIN',
+      flowCollectionPadding: false,
+    })
+    .trimEnd();
 }
 
 function put(tree: Record<string, unknown>, path: string, value: unknown): void {

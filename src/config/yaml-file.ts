@@ -1,5 +1,5 @@
 /** A configuration file: YAML to values with their places, and every mistake of spelling and structure. Values are judged later (schema.ts). */
-import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Document, type ErrorCode, type Node, type YAMLMap } from 'yaml';
+import type { Document, ErrorCode, LineCounter, Node, YAMLMap } from 'yaml';
 import { NAME, NAME_EXPECTED } from './address.ts';
 import { didYouMean } from './formats.ts';
 import type { Option, RawValue } from './option.ts';
@@ -9,6 +9,7 @@ import type { ConfigProblem } from './problems.ts';
 import type { GivenValue } from './schema.ts';
 import { closest } from './suggest.ts';
 import type { Origin } from './types.ts';
+import { yaml } from './yaml.ts';
 
 export interface FileElement {
   /** Undefined when the type of a store was not understood; that is reported already. */
@@ -49,6 +50,7 @@ interface Reader {
 
 /** A file without any content is a file without any option. */
 export function readYaml(text: string, path: string, problems: ConfigProblem[]): FileContent {
+  const { LineCounter, parseDocument } = yaml();
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true, strict: true, version: '1.2' });
   const reader: Reader = { path, lines, document, problems };
@@ -135,7 +137,7 @@ function readElements(
   elements: Map<string, FileElement>,
   scopeOf: (map: YAMLMap) => Scope | undefined,
 ): void {
-  if (isSeq(node)) {
+  if (yaml().isSeq(node)) {
     reader.problems.push({ path: prefix, origin, expected: `a map by name, such as "${prefix}: {main: {…}}"`, value: 'a list' });
     return;
   }
@@ -156,7 +158,7 @@ function readElements(
     if (child === undefined) continue;
     if (scope === undefined) {
       const type = child.items.find((item) => keyText(item.key) === 'type');
-      const value = isScalar(type?.value) && typeof type.value.value === 'string' ? JSON.stringify(type.value.value) : undefined;
+      const value = yaml().isScalar(type?.value) && typeof type.value.value === 'string' ? JSON.stringify(type.value.value) : undefined;
       reader.problems.push({
         path: `${path}.type`,
         origin: type === undefined ? place : at(reader, startOf(type.value) ?? 0),
@@ -172,13 +174,13 @@ function readElements(
 
 function storeScope(reader: Reader, map: YAMLMap): Scope | undefined {
   const type = resolveAlias(reader, map.get('type', true) as Node | null);
-  return isScalar(type) ? STORE_TYPES.find((name) => name === type.value) : undefined;
+  return yaml().isScalar(type) ? STORE_TYPES.find((name) => name === type.value) : undefined;
 }
 
 function readLeaf(reader: Reader, node: Node | null, option: Option, path: string, origin: Origin): GivenValue | undefined {
   const value = rawValue(reader, node, option);
   if (value !== undefined) return { value, origin };
-  const kind = isMap(node) ? 'a map' : isSeq(node) ? 'a list of something else' : 'nothing';
+  const kind = yaml().isMap(node) ? 'a map' : yaml().isSeq(node) ? 'a list of something else' : 'nothing';
   reader.problems.push({
     path,
     origin,
@@ -194,7 +196,7 @@ function expectedKind(option: Option): string {
 }
 
 function rawValue(reader: Reader, node: Node | null, option: Option): RawValue | undefined {
-  if (isSeq(node)) {
+  if (yaml().isSeq(node)) {
     if (expectedKind(option) === 'a single value') return undefined;
     const items = node.items.map((item) => scalarValue(resolveAlias(reader, item as Node | null)));
     return items.every((item) => typeof item === 'string') ? items : undefined;
@@ -204,26 +206,26 @@ function rawValue(reader: Reader, node: Node | null, option: Option): RawValue |
 
 /** A number stays the text it was written as: a password `007` is not 7, and `1e3` is no whole number to anyone who reads it. */
 function scalarValue(node: Node | null): string | boolean | undefined {
-  if (!isScalar(node)) return undefined;
+  if (!yaml().isScalar(node)) return undefined;
   if (typeof node.value === 'number' || typeof node.value === 'bigint') return node.source ?? String(node.value);
   return typeof node.value === 'string' || typeof node.value === 'boolean' ? node.value : undefined;
 }
 
 /** Nothing at all (`tls:` with every line below commented out) is an empty map. */
 function asMap(reader: Reader, node: Node | null, path: string, expected: string, origin: Origin): YAMLMap | undefined {
-  if (isMap(node)) return node;
-  const empty = node === null || node === undefined || (isScalar(node) && node.value === null);
+  if (yaml().isMap(node)) return node;
+  const empty = node === null || node === undefined || (yaml().isScalar(node) && node.value === null);
   // What was found is not shown: it stands where a map with secrets may have been meant.
-  if (!empty) reader.problems.push({ path, origin, expected, value: isSeq(node) ? 'a list' : 'a single value' });
+  if (!empty) reader.problems.push({ path, origin, expected, value: yaml().isSeq(node) ? 'a list' : 'a single value' });
   return undefined;
 }
 
 function resolveAlias(reader: Reader, node: Node | null): Node | null {
-  return isAlias(node) ? ((node.resolve(reader.document) as Node | undefined) ?? null) : node;
+  return yaml().isAlias(node) ? ((node.resolve(reader.document) as Node | undefined) ?? null) : node;
 }
 
 function keyText(key: unknown): string {
-  if (!isScalar(key)) return '(a key that is no text)';
+  if (!yaml().isScalar(key)) return '(a key that is no text)';
   return typeof key.value === 'string' ? key.value : (key.source ?? String(key.value));
 }
 
