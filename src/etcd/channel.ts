@@ -99,7 +99,8 @@ export class Channel {
     if (this.#client === undefined || context !== this.#context) {
       this.#client?.close();
       this.#context = context;
-      this.#client = new Client(hostAndPort(this.#endpoint), this.#tls.credentials(this.#endpoint), {
+      const secured = credentials.createFromSecureContext(context, this.#tls.verification(this.#endpoint));
+      this.#client = new Client(hostAndPort(this.#endpoint), secured, {
         ...COMMON_OPTIONS,
         ...this.#options,
         ...this.#tls.channelOptions(this.#endpoint),

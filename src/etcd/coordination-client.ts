@@ -117,6 +117,10 @@ export class CoordinationClient {
     known?.client.close();
     // Loaded late: with its proto files it costs more memory than everything else here, and one-shot runs without coordination never need it.
     const { Etcd3 } = await import('etcd3');
+    const secured =
+      context === undefined
+        ? grpcCredentials.createInsecure()
+        : grpcCredentials.createFromSecureContext(context, this.#credentials.tls.verification(endpoint));
     const client = new Etcd3({
       // http, so that etcd3 builds no TLS credentials; the channel below is what counts.
       hosts: [`http://${hostAndPort(endpoint)}`],
@@ -124,7 +128,7 @@ export class CoordinationClient {
       defaultCallOptions: (call) => (call.isStream ? {} : { deadline: Date.now() + this.#access.requestTimeoutMs }),
       grpcOptions: {
         channelFactoryOverride: (address: string) =>
-          new GrpcChannel(address, endpoint.secure ? this.#credentials.tls.credentials(endpoint) : grpcCredentials.createInsecure(), {
+          new GrpcChannel(address, secured, {
             ...COMMON_OPTIONS,
             'grpc.max_receive_message_length': this.#maxReplyBytes,
             ...(endpoint.secure ? this.#credentials.tls.channelOptions(endpoint) : {}),

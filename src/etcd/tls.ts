@@ -5,7 +5,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { checkServerIdentity, type ConnectionOptions, createSecureContext, type PeerCertificate, type SecureContext } from 'node:tls';
-import { type ChannelCredentials, type ChannelOptions, credentials } from '@grpc/grpc-js';
+import type { ChannelOptions } from '@grpc/grpc-js';
 import { asError, WardenError } from '../errors.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { ClusterAccess } from './types.ts';
@@ -50,16 +50,12 @@ export class TlsMaterial {
     return this.#loaded.context;
   }
 
-  credentials(endpoint: Endpoint): ChannelCredentials {
-    return credentials.createFromSecureContext(this.context(), this.#verification(endpoint));
-  }
-
   /** For a connection that is made without gRPC. Node sends no server name for an address. */
   connectOptions(endpoint: Endpoint): ConnectionOptions {
     const { serverName } = this.#access;
     return {
       secureContext: this.context(),
-      ...this.#verification(endpoint),
+      ...this.verification(endpoint),
       ...(serverName === undefined ? {} : { servername: serverName }),
     };
   }
@@ -70,8 +66,8 @@ export class TlsMaterial {
     return { 'grpc.ssl_target_name_override': name };
   }
 
-  /** The name is checked against what we dialled, or against the configured server name, whatever is sent as server name. */
-  #verification(endpoint: Endpoint): Verification {
+  /** For a channel of gRPC, beside the context. The name is checked against what we dialled, or against the configured server name, whatever is sent as server name. */
+  verification(endpoint: Endpoint): Verification {
     if (this.#access.insecureSkipVerify) return { rejectUnauthorized: false, checkServerIdentity: () => undefined };
     const expected = this.#access.serverName ?? endpoint.host;
     return { checkServerIdentity: (_, certificate) => checkServerIdentity(expected, certificate) };

@@ -1,12 +1,15 @@
-/** The questions behind live.ts: each has a deadline, and silence is an answer. */
+/**
+ * The questions behind live.ts: each has a deadline, and silence is an answer. It is what they nearly always get, and a restore should not wait for what it takes to
+ * speak gRPC (a quarter of a second of modules) or TLS before somebody listens.
+ */
 import { lookup } from 'node:dns/promises';
-import { request as requestHttp, type RequestOptions } from 'node:http';
-import { request as requestHttps } from 'node:https';
+import type { RequestOptions } from 'node:http';
+import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import type { SecureContext } from 'node:tls';
 import { asError } from '../errors.ts';
 import { parseEndpoint, isLoopback } from '../etcd/endpoint.ts';
-import { MemberClient } from '../etcd/member.ts';
-import { TlsMaterial } from '../etcd/tls.ts';
+import type { MemberClient } from '../etcd/member.ts';
 import type { ClusterAccess } from '../etcd/types.ts';
 import type { NewMember } from './types.ts';
 
@@ -55,16 +58,18 @@ type PeerAnswer = Pick<PeerSight, 'clusterId' | 'why' | 'started'>;
 const MAX_LIST = 64 * 1024;
 
 /** Undefined when nobody listens there. */
-function askPeer(url: string, tls: ClusterAccess['tls'], { signal, patienceMs }: Limits): Promise<PeerAnswer | undefined> {
+async function askPeer(url: string, tls: ClusterAccess['tls'], { signal, patienceMs }: Limits): Promise<PeerAnswer | undefined> {
   const { promise, resolve } = Promise.withResolvers<PeerAnswer | undefined>();
   let connected = false;
   const secure = url.startsWith('https:');
   const options: RequestOptions & { rejectUnauthorized?: boolean } = {
     agent: false,
     signal: AbortSignal.any([signal, AbortSignal.timeout(patienceMs)]),
-    ...(secure ? { ...clientContext(tls), rejectUnauthorized: false } : {}),
+    ...(secure ? { ...(await clientContext(tls)), rejectUnauthorized: false } : {}),
   };
-  const request = (secure ? requestHttps : requestHttp)(`${url}/members`, options, (response) => {
+  // An import would read every export of node:http, and some of them load undici, the whole of fetch, when they are read: 70 ms.
+  const { request: send } = process.getBuiltinModule(secure ? 'node:https' : 'node:http');
+  const request = send(`${url}/members`, options, (response) => {
     const id = String(response.headers['x-etcd-cluster-id'] ?? '');
     if (!/^[0-9a-f]{1,16}$/.test(id)) {
       resolve({ clusterId: undefined, why: `it answers ${response.statusCode}, not as a member of etcd`, started: [] });
@@ -108,8 +113,9 @@ function startedIn(body: string): string[] {
  * Our certificate where there is one. Theirs is not checked: the peers' CA is often another one than the clients', nothing secret is said, and whoever lies here can
  * only make a restore be refused.
  */
-function clientContext(tls: ClusterAccess['tls']): Pick<ReturnType<TlsMaterial['connectOptions']>, 'secureContext'> {
+async function clientContext(tls: ClusterAccess['tls']): Promise<{ readonly secureContext?: SecureContext }> {
   if (tls === undefined) return {};
+  const { TlsMaterial } = await import('../etcd/tls.ts');
   try {
     return { secureContext: new TlsMaterial(tls).context() };
   } catch {
@@ -135,10 +141,12 @@ export async function askEndpoints(access: ClusterAccess, { signal, patienceMs }
   return sights.filter((sight) => sight !== undefined);
 }
 
-async function askEndpoint(access: ClusterAccess, endpoint: string, signal: AbortSignal): Promise<EndpointSight | undefined> {
+async function askEndpoint(access: ClusterAccess, address: string, signal: AbortSignal): Promise<EndpointSight | undefined> {
   let client: MemberClient | undefined;
   try {
-    client = new MemberClient(access, endpoint);
+    if (!(await listens(address, { signal, patienceMs: access.dialTimeoutMs }))) return undefined;
+    const etcd = await import('../etcd/member.ts');
+    client = new etcd.MemberClient(access, address);
     const [status, list] = await Promise.all([client.status(signal), client.memberList({ signal }).catch(() => undefined)]);
     const peerUrls = list?.members.find(({ id }) => id === status.memberId)?.peerUrls ?? [];
     const started = list?.members.flatMap((member) => (member.clientUrls.length > 0 ? member.peerUrls : [])) ?? [];
@@ -148,6 +156,22 @@ async function askEndpoint(access: ClusterAccess, endpoint: string, signal: Abor
   } finally {
     client?.close();
   }
+}
+
+/** Whether a connection to it is taken; nothing is said on it. @throws WardenError `config-invalid` */
+function listens(address: string, { signal, patienceMs }: Limits): Promise<boolean> {
+  const { host, port } = parseEndpoint(address, false);
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  // A name with two addresses: each gets half of the time, as where gRPC dials it would get all.
+  const socket = connect({
+    host,
+    port,
+    signal: AbortSignal.any([signal, AbortSignal.timeout(patienceMs)]),
+    autoSelectFamilyAttemptTimeout: patienceMs / 2,
+  });
+  socket.once('connect', () => resolve(true));
+  socket.once('error', () => resolve(false));
+  return promise.finally(() => socket.destroy());
 }
 
 /** Whether a peer URL leads to this machine, so that whoever listens there holds the directory. */
