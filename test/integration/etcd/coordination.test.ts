@@ -55,7 +55,7 @@ describe('two daemons on one cluster', () => {
     await delay(TTL * 1500);
     expect(standby.leadership.role).toBe('standby');
     await leader.resign();
-    await until(() => standby.leadership.role === 'leader', 'nobody took over', { timeoutMs: 5_000 });
+    await until(() => standby.leadership.role === 'leader', 'nobody took over');
     expect(roles).toEqual(['standby', 'leader']);
   });
 
@@ -78,7 +78,7 @@ describe('two daemons on one cluster', () => {
     await cluster.etcdctl(['lease', 'revoke', lease]);
     const other = lockOf(await b.lock('theirs'));
     expect(await lock.heldByOther()).toContain('(theirs)');
-    await until(() => told.some((holder) => holder?.includes('(theirs)')), 'the loss was not told', { timeoutMs: TTL * 5_000 });
+    await until(() => told.some((holder) => holder?.includes('(theirs)')), 'the loss was not told');
     await other.release();
   });
 
@@ -124,7 +124,7 @@ describe('two daemons on one cluster', () => {
     holder.kill('SIGKILL');
     await holder.exited;
     let result: LockResult | undefined;
-    await until(async () => (result = await a.lock('ours')).outcome === 'held', 'the lock stays', { timeoutMs: TTL * 5_000, everyMs: 100 });
+    await until(async () => (result = await a.lock('ours')).outcome === 'held', 'the lock stays', { everyMs: 100 });
     await lockOf(result!).release();
   });
 
@@ -171,10 +171,10 @@ describe('two daemons on one cluster', () => {
     const told: (string | undefined)[] = [];
     lock.onLost((holder) => told.push(holder));
     proxy.blackhole();
-    await until(() => told.length > 0, 'the loss was not told', { timeoutMs: TTL * 5_000 });
+    await until(() => told.length > 0, 'the loss was not told');
     expect(lock.held).toBe(false);
     proxy.heal();
-    await until(() => lock.held, 'it was not taken again', { timeoutMs: TTL * 10_000 });
+    await until(() => lock.held, 'it was not taken again');
     expect(told).toEqual([undefined]);
     await c.close();
     await proxy.close();
@@ -205,7 +205,7 @@ describe.each(['3.4', '3.5', '3.6', '3.7'] as const)('while NOSPACE is armed on 
     await standby.settled;
     expect(standby.leadership.role).toBe('standby');
     await campaign.resign();
-    await until(() => standby.leadership.role === 'unknown', 'the standby did not notice', { timeoutMs: 5_000 });
+    await until(() => standby.leadership.role === 'unknown', 'the standby did not notice');
     await a.close();
     await b.close();
   });
@@ -224,8 +224,9 @@ test('without quorum the lock is unavailable within one deadline, and the leader
     outcome: 'unavailable',
     code: expect.stringMatching(/timeout|no-quorum|unreachable/) as string,
   });
-  expect(performance.now() - started).toBeLessThan(3_000);
-  await until(() => campaign.leadership.role === 'unknown', 'it still believes that it leads', { timeoutMs: 10_000 });
+  // etcd itself gives up after seven seconds.
+  expect(performance.now() - started).toBeLessThan(6_000);
+  await until(() => campaign.leadership.role === 'unknown', 'it still believes that it leads');
   await coordination.close();
 });
 

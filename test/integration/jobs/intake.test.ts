@@ -223,7 +223,7 @@ describe('a cluster of three with a learner', () => {
     const survivor = (await cluster.followers())[0]!;
     await Promise.all(cluster.members.filter((member) => member !== survivor && member.name !== 'm4').map((member) => member.kill()));
     await until(async () => (await survivor.status()).leader === 0n, 'the survivor still believes in a leader');
-    const subject = subjectOf(cluster, { coordinate: true, requestTimeout: '1500ms' });
+    const subject = subjectOf(cluster, { coordinate: true, requestTimeout: '3s' });
     const result = await subject.backup();
     expect(result).toMatchObject({ outcome: 'complete', member: survivor.name });
     const warnings = warningsOf(subject, result);
@@ -369,7 +369,7 @@ describe('without quorum', () => {
       certFile: join(certificates, 'client.crt'),
       keyFile: join(certificates, 'client.key'),
     };
-    return subjectOf(cluster, { tls, coordinate: true, requestTimeout: '1500ms', dialTimeout: '1s', ...changes });
+    return subjectOf(cluster, { tls, coordinate: true, requestTimeout: '3s', dialTimeout: '3s', ...changes });
   }
 
   test('a client certificate of a root user still gets its backup, with a warning that says what may be missing', async () => {
@@ -381,7 +381,7 @@ describe('without quorum', () => {
   });
 
   test('a password cannot be checked, which is an error of its own that names the way out', async () => {
-    const subject = secured({ user: 'root', password: 'root', requestTimeout: '500ms' });
+    const subject = secured({ user: 'root', password: 'root', requestTimeout: '1500ms' });
     await expect(subject.backup()).rejects.toMatchObject({
       code: 'login-needs-quorum',
       hint: expect.stringContaining('client certificate') as string,

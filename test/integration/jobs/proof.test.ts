@@ -132,7 +132,7 @@ describe('three members of 3.6', () => {
     const [hanging, other] = (await cluster.followers()) as [Member, Member];
     hanging.pause();
     try {
-      const result = await subjectOf(cluster, { requestTimeout: '500ms', coordinate: false }).backup();
+      const result = await subjectOf(cluster, { requestTimeout: '2s', coordinate: false }).backup();
       expect(result).toMatchObject({ outcome: 'complete', proof: { members: [other.name] } });
     } finally {
       hanging.resume();

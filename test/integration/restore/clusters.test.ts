@@ -299,7 +299,7 @@ describe('what a source may hold besides keys', () => {
       const granted = async (seconds: string): Promise<string> =>
         /lease ([0-9a-f]+) granted/.exec(await from.etcdctl(['lease', 'grant', seconds]))![1]!;
       await from.etcdctl(['put', 'long', 'x', `--lease=${await granted('3600')}`]);
-      await from.etcdctl(['put', 'short', 'x', `--lease=${await granted('2')}`]);
+      await from.etcdctl(['put', 'short', 'x', `--lease=${await granted('6')}`]);
     });
     await using _ = cluster;
     expect(record.keyCount).toBe(3);

@@ -368,7 +368,6 @@ describe('of one cluster', () => {
     await until(
       () => processesOn(parent).length === 0,
       () => `these outlived it: ${processesOn(parent).join('\n')}`,
-      { timeoutMs: 15_000 },
     );
     expect(left(of)).toHaveLength(1);
     expect(await drilled(of)).toMatchObject([{ outcome: 'ok' }]);
