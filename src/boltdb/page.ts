@@ -100,12 +100,23 @@ export interface Child {
   readonly id: number;
 }
 
-/** The children of a branch, in ascending order of their keys; there is at least one. @throws WardenError `bolt-damaged` */
-export function branchChildren(page: Page, range: KeyRange = {}): Child[] {
+/** The children of a branch, in ascending order of their keys, without an object for each. */
+export interface Children {
+  /** At least one. */
+  readonly count: number;
+  /** Of the branch. */
+  readonly bytes: Buffer;
+  /** Two numbers for each, offsets in the bytes: where the key begins and where it ends. No key below the child is less than that one. */
+  readonly keys: Uint32Array;
+  readonly ids: Float64Array;
+}
+
+/** @throws WardenError `bolt-damaged` */
+export function branchPlaces(page: Page, range: KeyRange = {}): Children {
   const { bytes, count, order } = page;
   const table = tableEnd(page);
   if (count === 0) throw damaged(page, 'a branch without children');
-  const children: Child[] = [];
+  const [keys, ids] = [new Uint32Array(2 * count), new Float64Array(count)];
   let [previousAt, previousEnd] = [0, 0];
   for (let i = 0; i < count; i += 1) {
     const at = HEADER_LENGTH + i * ELEMENT_LENGTH;
@@ -114,11 +125,18 @@ export function branchChildren(page: Page, range: KeyRange = {}): Child[] {
     if (end > bytes.length || keyAt < table) throw outside(page, i);
     if (i > 0 && compareBytes(bytes, previousAt, previousEnd, bytes, keyAt, end) >= 0) throw unordered(page, i);
     if (i === 0) checkRange(page, range, keyAt, end, keyAt, end);
-    [previousAt, previousEnd] = [keyAt, end];
-    children.push({ key: bytes.subarray(keyAt, end), id: order.id(bytes, at + 8) });
+    keys[2 * i] = previousAt = keyAt;
+    keys[2 * i + 1] = previousEnd = end;
+    ids[i] = order.id(bytes, at + 8);
   }
   checkRange(page, range, previousAt, previousEnd, previousAt, previousEnd);
-  return children;
+  return { count, bytes, keys, ids };
+}
+
+/** The same with one object for each. @throws WardenError `bolt-damaged` */
+export function branchChildren(page: Page, range?: KeyRange): Child[] {
+  const { count, bytes, keys, ids } = branchPlaces(page, range);
+  return Array.from({ length: count }, (_, i) => ({ key: bytes.subarray(keys[2 * i], keys[2 * i + 1]), id: ids[i]! }));
 }
 
 /**

@@ -38,7 +38,7 @@ export function leafFault(page: Page, offsets: Uint32Array): string | undefined 
   return undefined;
 }
 
-/** The same of a branch whose children `branchChildren` has found in order. */
+/** The same of a branch whose children `branchPlaces` has found in order. */
 export function branchFault(page: Page): string | undefined {
   const { bytes, count, order } = page;
   if (count === COUNT_LIMIT) return `it has ${count} elements, bbolt writes less`;

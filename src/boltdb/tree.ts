@@ -126,7 +126,7 @@ export async function find(tree: Tree, key: Buffer, signal?: AbortSignal): Promi
 }
 
 /** What the branch says of the keys below its child `index`. */
-export function rangeOf(children: readonly Child[], index: number, own: KeyRange): KeyRange {
+function rangeOf(children: readonly Child[], index: number, own: KeyRange): KeyRange {
   return { lower: children[index]!.key, upper: children[index + 1]?.key ?? own.upper };
 }
 

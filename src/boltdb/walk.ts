@@ -8,9 +8,9 @@ import type { Claims } from './claims.ts';
 import { Damage, damaged } from './errors.ts';
 import type { KeyRange } from './key-range.ts';
 import {
-  branchChildren,
+  branchPlaces,
   BUCKET_FLAG,
-  type Child,
+  type Children,
   contentLength,
   ELEMENT_LENGTH,
   HEADER_LENGTH,
@@ -19,17 +19,18 @@ import {
   type Page,
 } from './page.ts';
 import { branchFault, leafFault, runFault } from './strict.ts';
-import { MAX_DEPTH, type PlacedPage, rangeOf, readPage, type Tree } from './tree.ts';
+import { MAX_DEPTH, type PlacedPage, readPage, type Tree } from './tree.ts';
 
 export interface TreeVisitor {
   /**
-   * Asked before a child of a branch is read, in the order of keys.
-   * @param range the keys that may be below it; views that are valid until this returns
+   * Asked before a child of a branch is read, in the order of keys. It costs no object, because a database has as many leaves as this is called.
+   * @param index which child of the branch; all that is handed over is valid until this returns
+   * @param upper all keys below the last child are less; undefined where that side is open
    * @param path names of the buckets around it, from the outermost; none in the tree that holds the buckets
    * @returns true for a leaf without buckets that is known: the walk does not read it, and its keys, its range and the pages it takes up (`claims`) are the
    * visitor's to check
    */
-  knows?(id: number, range: KeyRange, path: readonly string[]): boolean;
+  knows?(branch: Children, index: number, upper: Buffer | undefined, path: readonly string[]): boolean;
   /** A sound leaf that was read, and its elements' offsets, both valid until this returns. Those of inline buckets too, after the leaf they are in. */
   leaf?(page: Page, offsets: Uint32Array, range: KeyRange): void;
 }
@@ -60,7 +61,7 @@ export async function* damageBelow(tree: Tree, visitor: TreeVisitor, options: Wa
     if (page.kind === 'branch') {
       // The next read may overwrite the page's buffer, and a branch is come back to after its children were read.
       const branch = { ...page, bytes: Buffer.from(page.bytes.subarray(0, content)) };
-      const children = branchChildren(branch, range);
+      const children = branchPlaces(branch, range);
       const fault = branchFault(branch);
       if (fault !== undefined) throw damaged(page, fault);
       return { children, buckets: [] };
@@ -70,7 +71,7 @@ export async function* damageBelow(tree: Tree, visitor: TreeVisitor, options: Wa
     const fault = leafFault(page, scratch);
     if (fault !== undefined) throw damaged(page, fault);
     visitor.leaf?.(page, scratch, range);
-    return { children: [], buckets: bucketsIn(page, scratch) };
+    return { children: undefined, buckets: bucketsIn(page, scratch) };
   }
 
   async function* visit(id: number | Page, range: KeyRange, depth: number): AsyncGenerator<Damage, void, undefined> {
@@ -86,9 +87,10 @@ export async function* damageBelow(tree: Tree, visitor: TreeVisitor, options: Wa
       yield error;
       return;
     }
-    for (const [i, { id: child }] of further.children.entries()) {
-      const inner = rangeOf(further.children, i, range);
-      if (visitor.knows?.(child, inner, tree.path) !== true) yield* visit(child, inner, depth + 1);
+    const { children } = further;
+    for (let i = 0; i < (children?.count ?? 0); i += 1) {
+      if (visitor.knows?.(children!, i, range.upper, tree.path) !== true)
+        yield* visit(children!.ids[i]!, rangeOf(children!, i, range), depth + 1);
     }
     for (const bucket of further.buckets) yield* inside(page, bucket);
   }
@@ -108,10 +110,19 @@ export async function* damageBelow(tree: Tree, visitor: TreeVisitor, options: Wa
   yield* visit(tree.root, {}, 0);
 }
 
+/** What the branch says of the keys below its child `index`. */
+function rangeOf({ count, bytes, keys }: Children, index: number, own: KeyRange): KeyRange {
+  const at = 2 * index;
+  return {
+    lower: bytes.subarray(keys[at], keys[at + 1]),
+    upper: index + 1 < count ? bytes.subarray(keys[at + 2], keys[at + 3]) : own.upper,
+  };
+}
+
 /** What a walk goes on with below a page. */
 interface Further {
-  /** Of a branch; none of a leaf. */
-  readonly children: readonly Child[];
+  /** Undefined of a leaf. */
+  readonly children: Children | undefined;
   readonly buckets: readonly StoredBucket[];
 }
 

@@ -17,6 +17,8 @@ const PIECE_LENGTH = 64 * 2 ** 10;
 export interface FoldRules {
   /** Numbers per key. */
   readonly columns: number;
+  /** They are whole ones of 32 bits, unsigned (those of rows may be any). */
+  readonly words?: boolean;
   /** Takes one row in; `claim` or `find` the key's slot in `table`. Must depend on nothing but table and row: it may be called later. */
   apply(table: KeyTable, high: number, low: number, a: number, b: number, c: number): void;
   /** Called once with each part when all rows are in. */
@@ -48,6 +50,8 @@ interface Part {
 }
 
 const ROW_LENGTH = 8 + 3 * 8;
+/** Rows of a part that wait for each other. */
+const ROWS_LENGTH = Math.floor(PIECE_LENGTH / 4 / ROW_LENGTH) * ROW_LENGTH;
 
 /**
  * @param options.scratch without it memory is not bounded
@@ -60,14 +64,18 @@ export function createKeyFold(
   const { scratch, limitBytes = FOLD_BYTES } = options;
   const { columns } = rules;
   const stateLength = 8 + columns * 8;
+  const emptyTable = (): KeyTable => new KeyTable(columns, rules.words);
   const parts: Part[] = Array.from({ length: PARTS }, () => ({
-    table: new KeyTable(columns),
+    table: emptyTable(),
     file: undefined,
     states: 0,
     rows: [],
     used: 0,
   }));
   let spilled = false;
+  /** Pieces that are full and wait to be written: asking each part would take longer than what is between two calls of `settle`. */
+  let full = 0;
+  const spare: Buffer[] = [];
 
   /** The tables become the first lines of the parts' files: what they hold came before all that follows. */
   async function spill(to: Scratch): Promise<void> {
@@ -76,7 +84,7 @@ export function createKeyFold(
       part.file = await to.create();
       part.states = part.table.size;
       await writeStates(part.table, part.file);
-      part.table = new KeyTable(columns);
+      part.table = emptyTable();
     }
   }
 
@@ -100,6 +108,7 @@ export function createKeyFold(
     while (part.rows.length > unfinished) {
       const piece = part.rows.shift()!;
       await part.file!.append(part.rows.length === 0 ? piece.subarray(0, part.used) : piece);
+      spare.push(piece);
     }
   }
 
@@ -133,7 +142,8 @@ export function createKeyFold(
       }
       let piece = part.rows.at(-1);
       if (piece === undefined || part.used + ROW_LENGTH > piece.length) {
-        piece = Buffer.allocUnsafe(Math.floor(PIECE_LENGTH / 4 / ROW_LENGTH) * ROW_LENGTH);
+        if (piece !== undefined) full += 1;
+        piece = spare.pop() ?? Buffer.allocUnsafe(ROWS_LENGTH);
         part.rows.push(piece);
         part.used = 0;
       }
@@ -144,8 +154,11 @@ export function createKeyFold(
       part.used = piece.writeDoubleLE(c, at);
     },
     async settle() {
-      if (spilled) for (const part of parts) await writeRows(part, false);
-      else if (scratch !== undefined && parts.reduce((sum, { table }) => sum + table.bytes, 0) > limitBytes) await spill(scratch);
+      if (spilled) {
+        if (full === 0) return;
+        full = 0;
+        for (const part of parts) if (part.rows.length > 1) await writeRows(part, false);
+      } else if (scratch !== undefined && parts.reduce((sum, { table }) => sum + table.bytes, 0) > limitBytes) await spill(scratch);
     },
     table: (high) => parts[high >>> 26]!.table,
     async finish() {
@@ -155,12 +168,13 @@ export function createKeyFold(
           await replay(part);
         }
         rules.finish?.(part.table);
-        if (spilled) part.table = new KeyTable(columns);
+        if (spilled) part.table = emptyTable();
       }
     },
     async close() {
+      spare.length = 0;
       for (const part of parts) {
-        part.table = new KeyTable(columns);
+        part.table = emptyTable();
         part.rows = [];
         await part.file?.close();
         part.file = undefined;

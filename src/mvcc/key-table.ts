@@ -9,18 +9,21 @@ const DIGEST_BYTES = 8;
 
 export class KeyTable {
   /** `columns` numbers per slot; replaced when the table grows, so read it again after `claim`. */
-  values: Float64Array;
+  values: Float64Array | Uint32Array;
   /** Keys in it. */
   size = 0;
   readonly columns: number;
+  readonly #words: boolean;
   #digests: Uint32Array;
   #mask: number;
 
-  constructor(columns: number) {
+  /** @param words numbers are whole ones of 32 bits, unsigned: half the memory */
+  constructor(columns: number, words = false) {
     this.columns = columns;
+    this.#words = words;
     this.#mask = FIRST_SLOTS - 1;
     this.#digests = new Uint32Array(FIRST_SLOTS * 2);
-    this.values = new Float64Array(FIRST_SLOTS * columns);
+    this.values = this.#numbers(FIRST_SLOTS);
   }
 
   get slots(): number {
@@ -29,7 +32,7 @@ export class KeyTable {
 
   /** Memory of it. */
   get bytes(): number {
-    return this.slots * (DIGEST_BYTES + 8 * this.columns);
+    return this.slots * (DIGEST_BYTES + this.values.BYTES_PER_ELEMENT * this.columns);
   }
 
   /** The slot of a digest, -1 when it is not there. Its numbers are `values[slot * columns]` and those behind it. */
@@ -72,7 +75,8 @@ export class KeyTable {
     const digests = this.#digests;
     let slot = low & this.#mask;
     for (;;) {
-      const [a, b] = [digests[slot * 2]!, digests[slot * 2 + 1]!];
+      const a = digests[slot * 2]!;
+      const b = digests[slot * 2 + 1]!;
       if ((a === high && b === low) || (a === 0 && b === 0)) return slot;
       slot = (slot + 1) & this.#mask;
     }
@@ -83,15 +87,20 @@ export class KeyTable {
     const digests = this.#digests;
     this.#mask = slots * 2 - 1;
     this.#digests = new Uint32Array(slots * 4);
-    this.values = new Float64Array(slots * 2 * columns);
+    this.values = this.#numbers(slots * 2);
     for (let old = 0; old < slots; old += 1) {
-      const [high, low] = [digests[old * 2]!, digests[old * 2 + 1]!];
+      const high = digests[old * 2]!;
+      const low = digests[old * 2 + 1]!;
       if (high === 0 && low === 0) continue;
       const slot = this.#seek(high, low);
       this.#digests[slot * 2] = high;
       this.#digests[slot * 2 + 1] = low;
       for (let i = 0; i < columns; i += 1) this.values[slot * columns + i] = values[old * columns + i]!;
     }
+  }
+
+  #numbers(slots: number): Float64Array | Uint32Array {
+    return this.#words ? new Uint32Array(slots * this.columns) : new Float64Array(slots * this.columns);
   }
 }
 

@@ -9,18 +9,25 @@ import { RECORD, RECORD_WORDS, TOMBSTONE_BIT } from './leaf.ts';
 import type { Leaves } from './leaves.ts';
 import type { Records } from './records.ts';
 
-/** Tables of keys beyond this go to scratch files: 100 000 keys that changed since the last compaction. */
-const FOLD_BYTES = 8 * 2 ** 20;
+/** Tables of keys beyond this go to scratch files: 390 000 keys that changed since the last compaction. */
+const FOLD_BYTES = 16 * 2 ** 20;
+/** Records between two looks at how much memory the tables take, and at the signal. */
+const SETTLE_RECORDS = 8192;
 
-/** Numbers per key: its last record above the floor (counted from 1, negative for a deletion), what that says, what the first says. */
+/** Words per key: its last record above the floor (counted from 1), what that says, what the first says. */
 const LAST = 0;
 const LAST_VERSION = 1;
 const LAST_CREATED = 2;
 const FIRST_VERSION = 3;
 const FIRST_CREATED = 4;
-const FIRST_CHECKED = 5;
-const BASE_SEEN = 6;
-const COLUMNS = 7;
+const FLAGS = 5;
+const COLUMNS = 6;
+
+const FIRST_DELETES = 1;
+/** The first is above the compact revision: it must follow what is below the floor. */
+const FIRST_CHECKED = 2;
+const LAST_DELETES = 4;
+const BASE_SEEN = 8;
 
 /** Stands for the version of a deletion. */
 const DELETED = -1;
@@ -48,7 +55,7 @@ export interface Changes {
 }
 
 export async function foldChanges(input: ChangesInput): Promise<Changes> {
-  const { leaves, records, order, floor, compactRevision, signal } = input;
+  const { leaves, records, order, floor, signal } = input;
   const surviving = new Uint8Array(Math.ceil(records.count / 8));
   let living = 0;
   let broken = false;
@@ -61,6 +68,7 @@ export async function foldChanges(input: ChangesInput): Promise<Changes> {
   const fold = createKeyFold(
     {
       columns: COLUMNS,
+      words: true,
       apply(table, high, low, number, version, created) {
         if (number < 0) {
           const slot = table.find(high, low);
@@ -69,60 +77,72 @@ export async function foldChanges(input: ChangesInput): Promise<Changes> {
             return;
           }
           const at = slot * COLUMNS;
-          table.values[at + BASE_SEEN] = 1;
           const { values } = table;
-          if (values[at + FIRST_CHECKED] === 1 && !follows(values[at + FIRST_VERSION]!, values[at + FIRST_CREATED]!, version, created))
-            broken = true;
+          const flags = values[at + FLAGS]!;
+          values[at + FLAGS] = flags | BASE_SEEN;
+          if ((flags & FIRST_CHECKED) === 0) return;
+          const first = (flags & FIRST_DELETES) === 0 ? values[at + FIRST_VERSION]! : DELETED;
+          if (!follows(first, values[at + FIRST_CREATED]!, version, created)) broken = true;
           return;
         }
         const at = table.claim(high, low) * COLUMNS;
         const { values } = table;
-        const checked = created % 1 !== 0;
         const whole = Math.floor(created);
+        let flags = values[at + FLAGS]!;
         if (values[at + LAST] === 0) {
           values[at + FIRST_VERSION] = version;
           values[at + FIRST_CREATED] = whole;
-          values[at + FIRST_CHECKED] = checked ? 1 : 0;
-        } else if (checked && !follows(version, whole, values[at + LAST_VERSION]!, values[at + LAST_CREATED]!)) broken = true;
-        values[at + LAST] = version === DELETED ? -number : number;
+          flags |= (version === DELETED ? FIRST_DELETES : 0) | (created === whole ? 0 : FIRST_CHECKED);
+        } else if (created !== whole) {
+          const before = (flags & LAST_DELETES) === 0 ? values[at + LAST_VERSION]! : DELETED;
+          if (!follows(version, whole, before, values[at + LAST_CREATED]!)) broken = true;
+        }
+        values[at + FLAGS] = version === DELETED ? flags | LAST_DELETES : flags & ~LAST_DELETES;
+        values[at + LAST] = number;
         values[at + LAST_VERSION] = version;
         values[at + LAST_CREATED] = whole;
       },
       finish({ values, slots }) {
         for (let at = 0; at < slots * COLUMNS; at += COLUMNS) {
           if (values[at + LAST] === 0) continue;
-          if (values[at + LAST]! > 0) survivor(values[at + LAST]! - 1);
+          const flags = values[at + FLAGS]!;
+          if ((flags & LAST_DELETES) === 0) survivor(values[at + LAST]! - 1);
           // Nothing below: only a creation can come first.
-          if (values[at + FIRST_CHECKED] === 1 && values[at + BASE_SEEN] === 0 && values[at + FIRST_VERSION] !== 1) broken = true;
+          if (
+            (flags & (FIRST_CHECKED | BASE_SEEN)) === FIRST_CHECKED &&
+            ((flags & FIRST_DELETES) !== 0 || values[at + FIRST_VERSION] !== 1)
+          )
+            broken = true;
         }
       },
     },
     { scratch: input.scratch, limitBytes: FOLD_BYTES },
   );
 
-  async function push(among: Uint32Array, wanted: (main: number) => boolean, sign: 1 | -1): Promise<void> {
+  async function push(among: Uint32Array, above: boolean): Promise<void> {
+    let unsettled = 0;
     for (const leaf of among) {
-      if (sign === 1 ? leaves.lastMain(leaf) <= floor : leaves.firstMain(leaf) > floor) continue;
+      if (above ? leaves.lastMain(leaf) <= floor : leaves.firstMain(leaf) > floor) continue;
       const first = leaves.record(leaf);
       const end = first + leaves.size(leaf);
       for (let record = first; record < end;) {
         const chunk = records.held(record) ?? (await records.chunkAt(record));
         const last = Math.min(end, chunk.first + chunk.words.length / RECORD_WORDS);
-        for (; record < last; record += 1)
-          pushRecord(fold, chunk.words, (record - chunk.first) * RECORD_WORDS, record, wanted, sign, compactRevision);
+        for (; record < last; record += 1) pushRecord(fold, chunk.words, (record - chunk.first) * RECORD_WORDS, record, above, input);
       }
-      if (fold.spilled || (leaf & 0xff) === 0) {
-        signal.throwIfAborted();
-        await fold.settle();
-      }
+      unsettled += end - first;
+      if (unsettled < SETTLE_RECORDS) continue;
+      unsettled = 0;
+      signal.throwIfAborted();
+      await fold.settle();
     }
     await fold.settle();
   }
 
   try {
-    await push(order, (main) => main > floor, 1);
+    await push(order, true);
     // Their order means nothing, and in that of the file each chunk is read once.
-    await push(order.slice().sort(), (main) => main <= floor, -1);
+    await push(inFileOrder(order, leaves.count), false);
     await fold.finish();
   } finally {
     await fold.close();
@@ -130,21 +150,29 @@ export async function foldChanges(input: ChangesInput): Promise<Changes> {
   return { survives: (record) => (surviving[record >>> 3]! & (1 << (record & 7))) !== 0, living, broken };
 }
 
+/** Sorted: numbers of leaves count from the first page on. */
+function inFileOrder(order: Uint32Array, count: number): Uint32Array {
+  const among = new Uint8Array(count);
+  for (const leaf of order) among[leaf] = 1;
+  const sorted = new Uint32Array(order.length);
+  for (let leaf = 0, to = 0; leaf < count; leaf += 1) if (among[leaf] === 1) sorted[to++] = leaf;
+  return sorted;
+}
+
 function pushRecord(
   fold: KeyFold,
   words: Uint32Array,
   at: number,
   record: number,
-  wanted: (main: number) => boolean,
-  sign: 1 | -1,
-  compactRevision: number,
+  above: boolean,
+  { floor, compactRevision }: ChangesInput,
 ): void {
   const mainHigh = words[at + RECORD.mainHigh]!;
   const main = (mainHigh & ~TOMBSTONE_BIT) * 2 ** 32 + words[at + RECORD.mainLow]!;
-  if (!wanted(main)) return;
+  if (above !== main > floor) return;
   const version = (mainHigh & TOMBSTONE_BIT) === 0 ? words[at + RECORD.version]! : DELETED;
   const created = words[at + RECORD.created]! + (main > compactRevision ? 0.5 : 0);
-  fold.push(words[at + RECORD.high]!, words[at + RECORD.low]!, sign * (record + 1), version, created);
+  fold.push(words[at + RECORD.high]!, words[at + RECORD.low]!, above ? record + 1 : -record - 1, version, created);
 }
 
 /** Whether a change may come right after another of the same key. Versions and creations are compared by their lowest 32 bits, which is all that is kept. */

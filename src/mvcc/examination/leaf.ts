@@ -26,7 +26,7 @@ export const RECORD_WORDS = 8;
 export const TOMBSTONE_BIT = 0x80000000;
 
 /** Revisions are exact in a number up to here, and no store comes near it: at a million changes a second it takes 285 years. */
-const MAIN_HIGH_LIMIT = 0x200000;
+export const MAIN_HIGH_LIMIT = 0x200000;
 
 /** Where a page lies: in the memory of the CRC program, or in a buffer. */
 export interface Place {
@@ -235,6 +235,6 @@ export class LeafReader {
 }
 
 /** Big-endian. */
-function word(bytes: Uint8Array, at: number): number {
+export function word(bytes: Uint8Array, at: number): number {
   return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;
 }

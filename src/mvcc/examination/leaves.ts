@@ -1,7 +1,9 @@
 /** The sums of all leaves that were seen, in typed arrays that grow with them: about 50 bytes for each, 13 MiB for a GiB of small records. */
 import type { LeafReader } from './leaf.ts';
 
-const CHUNK = 4096;
+const CHUNK_BITS = 12;
+const CHUNK = 2 ** CHUNK_BITS;
+const IN_CHUNK = CHUNK - 1;
 
 const FIRST_TOMBSTONE = 1;
 const LAST_TOMBSTONE = 2;
@@ -25,11 +27,11 @@ export class Leaves {
   /** @param pages how many it takes up @param record number of its first record @returns its number here */
   add(page: number, pages: number, leaf: LeafReader, record: number): number {
     const index = this.count;
-    if (index % CHUNK === 0) this.#chunks.push({ mains: new Float64Array(2 * CHUNK), words: new Uint32Array(WORDS * CHUNK) });
+    if ((index & IN_CHUNK) === 0) this.#chunks.push({ mains: new Float64Array(2 * CHUNK), words: new Uint32Array(WORDS * CHUNK) });
     const { mains, words } = this.#chunkOf(index);
-    const at = (index % CHUNK) * WORDS;
-    mains[(index % CHUNK) * 2] = leaf.firstMain;
-    mains[(index % CHUNK) * 2 + 1] = leaf.lastMain;
+    const at = (index & IN_CHUNK) * WORDS;
+    mains[(index & IN_CHUNK) * 2] = leaf.firstMain;
+    mains[(index & IN_CHUNK) * 2 + 1] = leaf.lastMain;
     words[at + WORD.page] = page;
     words[at + WORD.pages] = pages;
     words[at + WORD.counts] = leaf.count | (leaf.tombstones << 16);
@@ -47,18 +49,6 @@ export class Leaves {
       (leaf.kubernetes ? KUBERNETES : 0);
     this.count = index + 1;
     return index;
-  }
-
-  /** The leaf at a page, among the first `among`, which were added in the order of their pages; -1 when there is none. */
-  find(page: number, among: number): number {
-    let low = 0;
-    let high = among;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.page(middle) < page) low = middle + 1;
-      else high = middle;
-    }
-    return low < among && this.page(low) === page ? low : -1;
   }
 
   page(leaf: number): number {
@@ -95,11 +85,11 @@ export class Leaves {
   }
 
   firstMain(leaf: number): number {
-    return this.#chunkOf(leaf).mains[(leaf % CHUNK) * 2]!;
+    return this.#chunkOf(leaf).mains[(leaf & IN_CHUNK) * 2]!;
   }
 
   lastMain(leaf: number): number {
-    return this.#chunkOf(leaf).mains[(leaf % CHUNK) * 2 + 1]!;
+    return this.#chunkOf(leaf).mains[(leaf & IN_CHUNK) * 2 + 1]!;
   }
 
   firstSub(leaf: number): number {
@@ -131,10 +121,10 @@ export class Leaves {
   }
 
   #word(leaf: number, word: number): number {
-    return this.#chunkOf(leaf).words[(leaf % CHUNK) * WORDS + word]!;
+    return this.#chunkOf(leaf).words[(leaf & IN_CHUNK) * WORDS + word]!;
   }
 
   #chunkOf(leaf: number): Chunk {
-    return this.#chunks[Math.floor(leaf / CHUNK)]!;
+    return this.#chunks[leaf >>> CHUNK_BITS]!;
   }
 }

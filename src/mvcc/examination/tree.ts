@@ -2,14 +2,14 @@
 import type { Bolt } from '../../boltdb/bolt.ts';
 import { check } from '../../boltdb/check.ts';
 import type { Claims } from '../../boltdb/claims.ts';
-import type { KeyRange } from '../../boltdb/key-range.ts';
-import { ELEMENT_LENGTH, HEADER_LENGTH, type Page } from '../../boltdb/page.ts';
+import { type Children, ELEMENT_LENGTH, HEADER_LENGTH, type Page } from '../../boltdb/page.ts';
 import type { RandomAccess } from '../../boltdb/random-access.ts';
 import type { TreeVisitor } from '../../boltdb/walk.ts';
 import { updateCrc32c } from '../crc32c/crc32c.ts';
 import { notEtcd } from '../errors.ts';
-import type { LeafReader } from './leaf.ts';
+import { type LeafReader, MAIN_HIGH_LIMIT, word } from './leaf.ts';
 import type { Leaves } from './leaves.ts';
+import { PageIndex } from './page-index.ts';
 import type { Scan } from './scan.ts';
 
 /** The walk leaves some 100 bytes of dead objects for each leaf, half of which V8 takes for long-lived. */
@@ -31,7 +31,7 @@ export async function leavesInOrder(
   const littleEndian = order.name === 'little-endian';
   const { layout } = scan;
   const same = layout?.pageSize === pageSize && layout.littleEndian === littleEndian && layout.pages === Number(highWater);
-  const known = same ? leaves.count : 0;
+  const index = new PageIndex(leaves, same ? leaves.count : 0, same ? layout.pages : 0);
   let inOrder = new Uint32Array(1024);
   let count = 0;
 
@@ -46,20 +46,25 @@ export async function leavesInOrder(
     if (count % LEAVES_BETWEEN === 0) relieve?.();
   }
 
-  function isRight(leaf: number, range: KeyRange): boolean {
+  function isRight(leaf: number, branch: Children, i: number, upper: Buffer | undefined): boolean {
     const content = HEADER_LENGTH + leaves.size(leaf) * ELEMENT_LENGTH + leaves.length(leaf);
     // As boltdb/strict.ts says of a run.
     if (leaves.pages(leaf) > Math.floor(content / pageSize) + 1) return false;
-    return isBetween(leaves, leaf, range);
+    const { bytes, keys, count: children } = branch;
+    const at = 2 * i;
+    if (!isAtLeast(leaves, leaf, bytes, keys[at]!, keys[at + 1]!)) return false;
+    if (i + 1 < children) return isBelow(leaves, leaf, bytes, keys[at + 2]!, keys[at + 3]!);
+    return upper === undefined || isBelow(leaves, leaf, upper, 0, upper.length);
   }
 
   function visitor(claims: Claims): TreeVisitor {
     return {
       // Whatever is not as it should be is read again by the walk, which says what it is.
-      knows(id, range, path) {
+      knows(branch, i, upper, path) {
         if (path.length !== 1 || path[0] !== 'key') return false;
-        const leaf = leaves.find(id, known);
-        if (leaf === -1 || !isRight(leaf, range) || claims.claim(id, leaves.pages(leaf)) !== undefined) return false;
+        const id = branch.ids[i]!;
+        const leaf = index.find(id);
+        if (leaf === -1 || !isRight(leaf, branch, i, upper) || claims.claim(id, leaves.pages(leaf)) !== undefined) return false;
         append(leaf);
         return true;
       },
@@ -89,28 +94,28 @@ export async function leavesInOrder(
   return inOrder.slice(0, count);
 }
 
-/** False also for a branch's key that is no revision which numbers hold exactly. Makes no objects: it is asked for each leaf. */
-function isBetween(leaves: Leaves, leaf: number, { lower, upper }: KeyRange): boolean {
-  if (
-    lower !== undefined &&
-    !(isExact(lower) && compareToKey(leaves.firstMain(leaf), leaves.firstSub(leaf), leaves.firstTombstone(leaf), lower) >= 0)
-  )
-    return false;
+/**
+ * Whether the first key of a leaf is not less than a branch's, and whether the last one is less. Both false for one that is no revision which numbers hold
+ * exactly. They make no objects: they are asked for each leaf.
+ */
+function isAtLeast(leaves: Leaves, leaf: number, key: Buffer, at: number, end: number): boolean {
   return (
-    upper === undefined ||
-    (isExact(upper) && compareToKey(leaves.lastMain(leaf), leaves.lastSub(leaf), leaves.lastTombstone(leaf), upper) < 0)
+    isExact(key, at, end) && compareToKey(leaves.firstMain(leaf), leaves.firstSub(leaf), leaves.firstTombstone(leaf), key, at, end) >= 0
   );
 }
 
-function isExact(key: Buffer): boolean {
-  const tombstone = key.length === 18 && key[17] === 0x74;
-  return (key.length === 17 || tombstone) && key[8] === 0x5f && key.readUInt32BE(0) < 0x200000 && key.readUInt32BE(9) === 0;
+function isBelow(leaves: Leaves, leaf: number, key: Buffer, at: number, end: number): boolean {
+  return isExact(key, at, end) && compareToKey(leaves.lastMain(leaf), leaves.lastSub(leaf), leaves.lastTombstone(leaf), key, at, end) < 0;
 }
 
-function compareToKey(main: number, sub: number, tombstone: boolean, key: Buffer): number {
-  return (
-    main - (key.readUInt32BE(0) * 2 ** 32 + key.readUInt32BE(4)) || sub - key.readUInt32BE(13) || Number(tombstone) - (key.length - 17)
-  );
+function isExact(key: Buffer, at: number, end: number): boolean {
+  const length = end - at;
+  const tombstone = length === 18 && key[at + 17] === 0x74;
+  return (length === 17 || tombstone) && key[at + 8] === 0x5f && word(key, at) < MAIN_HIGH_LIMIT && word(key, at + 9) === 0;
+}
+
+function compareToKey(main: number, sub: number, tombstone: boolean, key: Buffer, at: number, end: number): number {
+  return main - (word(key, at) * 2 ** 32 + word(key, at + 4)) || sub - word(key, at + 13) || Number(tombstone) - (end - at - 17);
 }
 
 /** The file, with the branches that the pass has kept: on a churned database they lie in as many frames as there are. */
