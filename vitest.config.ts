@@ -25,8 +25,9 @@ export default defineConfig({
           name: 'integration',
           // Those of the executable and of set-up start processes too.
           include: ['test/integration/**/*.test.ts', 'test/project/{bin,setup}.test.ts'],
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          // Ten times what the slowest takes: two cores that others use as well may be as slow.
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
           teardownTimeout: 30_000,
         },
       },

@@ -37,7 +37,7 @@ export interface ClusterOptions {
   readonly dataRoot?: string;
   /** Data that is there already, for a cluster of one member whose name was m1: used in place and never removed. */
   readonly dataDir?: string;
-  /** How long starting may take; 30 s by default, which is too short for large data. */
+  /** How long starting may take; 60 s by default, which is too short for large data. */
   readonly startTimeoutMs?: number;
   /** Keep fsync although the data folder is thrown away. */
   readonly fsync?: boolean;
@@ -164,7 +164,7 @@ async function start(options: ClusterOptions): Promise<Cluster> {
     { endpoints = voting().map((member) => member.direct), timeoutMs, input }: EtcdctlOptions,
   ): Promise<string> {
     // Its own five seconds are too short for a machine that stands still now and then.
-    const flags = [`--endpoints=${endpoints.join(',')}`, '--command-timeout=20s'];
+    const flags = [`--endpoints=${endpoints.join(',')}`, '--command-timeout=60s'];
     if (tls !== undefined) flags.push(`--cacert=${tls.caFile}`);
     if (tls?.certFile !== undefined) flags.push(`--cert=${tls.certFile}`, `--key=${tls.keyFile}`);
     if (token !== undefined) flags.push(`--user=${ROOT.user}:${ROOT.password}`);
@@ -201,7 +201,7 @@ async function start(options: ClusterOptions): Promise<Cluster> {
       async () => {
         const asked = voting().map(async (member) => {
           // A frozen member answers nothing, and one that just lost its leader names none.
-          const status = await member.status(1_000).catch(() => undefined);
+          const status = await member.status(2_000).catch(() => undefined);
           return status !== undefined && status.leader === status.memberId ? [{ member, term: status.raftTerm }] : [];
         });
         // One that is cut off from the others still believes in itself, at an older term.

@@ -24,7 +24,7 @@ export function passes(error: unknown, reads: boolean): boolean {
 /** Asks until the answer is none of an election. @throws the last answer, when the elections do not end; any other failure at once */
 export async function patiently<T>(
   ask: () => Promise<T>,
-  { reads = true, timeoutMs = 30_000, everyMs = 100 }: { reads?: boolean; timeoutMs?: number; everyMs?: number } = {},
+  { reads = true, timeoutMs = 60_000, everyMs = 100 }: { reads?: boolean; timeoutMs?: number; everyMs?: number } = {},
 ): Promise<T> {
   let answer: { value: T } | undefined;
   let refusal = '';

@@ -2,11 +2,13 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Metadata, Server, ServerCredentials, status as Code } from '@grpc/grpc-js';
-import type { sendUnaryData, ServerUnaryCall, ServerWritableStream } from '@grpc/grpc-js';
+import type { sendUnaryData, ServerDuplexStream, ServerUnaryCall, ServerWritableStream } from '@grpc/grpc-js';
 import { decode, encode, type Field, type Message } from './wire.ts';
 
 /** Messages of 32 KiB, as etcd sends them (server/etcdserver/api/v3rpc/maintenance.go, snapshotSendBufferSize). */
 const BLOB_BYTES = 32 * 1024;
+/** That every lease of a fake lasts, whatever was asked for. */
+const LEASE_SECONDS = 60;
 
 /** What a Snapshot call answers. Without a fault it is what etcd would send: the database in blobs, then its SHA-256. */
 export interface SnapshotScript {
@@ -109,6 +111,8 @@ export async function startFakeMember(options: FakeMemberOptions = {}): Promise<
     'etcdserverpb.KV/Put': () => encode([1, member.header()]),
     'etcdserverpb.KV/Txn': () => encode([1, member.header()], [2, true]),
     'etcdserverpb.KV/Compact': () => encode([1, member.header()]),
+    'etcdserverpb.Lease/LeaseGrant': () => encode([1, member.header()], [2, 1], [3, LEASE_SECONDS]),
+    'etcdserverpb.Lease/LeaseRevoke': () => encode([1, member.header()]),
     'etcdserverpb.Auth/Authenticate': () => encode([1, member.header()], [2, 'token.1']),
   };
 
@@ -128,6 +132,16 @@ export async function startFakeMember(options: FakeMemberOptions = {}): Promise<
     await playSnapshot(call, member.snapshot, stopping.signal);
   }
 
+  /** Every lease lives as long as this member. */
+  function keepAlive(call: ServerDuplexStream<Buffer, Buffer>): void {
+    call.on('data', (bytes: Buffer) => {
+      calls.push({ method: 'etcdserverpb.Lease/LeaseKeepAlive', request: decode(bytes), metadata: call.metadata });
+      call.write(encode([1, member.header()], [2, 1], [3, LEASE_SECONDS]));
+    });
+    call.on('end', () => call.end());
+    call.on('error', () => undefined);
+  }
+
   const bytes = { requestSerialize: identity, requestDeserialize: identity, responseSerialize: identity, responseDeserialize: identity };
   for (const service of new Set(Object.keys(usual).map((method) => method.split('/')[0]!))) {
     const methods = Object.keys(usual).filter((method) => method.startsWith(`${service}/`));
@@ -139,6 +153,10 @@ export async function startFakeMember(options: FakeMemberOptions = {}): Promise<
         'Snapshot',
         (call: ServerWritableStream<Buffer, Buffer>): void => void answerStream(call, streamSnapshot(call)),
       ] as never);
+    }
+    if (service === 'etcdserverpb.Lease') {
+      definition.push(['LeaseKeepAlive', { path: `/${service}/LeaseKeepAlive`, requestStream: true, responseStream: true, ...bytes }]);
+      handlers.push(['LeaseKeepAlive', keepAlive as never]);
     }
     server.addService(Object.fromEntries(definition) as never, Object.fromEntries(handlers) as never);
   }

@@ -126,7 +126,7 @@ export function startMember(settings: MemberSettings): Member {
     },
     pause: () => process.kill('SIGSTOP'),
     resume: () => process.kill('SIGCONT'),
-    async waitHealthy(timeoutMs = 30_000) {
+    async waitHealthy(timeoutMs = 60_000) {
       let answer = 'no answer';
       await until(
         async () => {
@@ -169,13 +169,13 @@ export function readAlarms(reply: Message): AlarmRecord[] {
 
 function health(metrics: string): Promise<string> {
   return new Promise((resolve) => {
-    const request = get(`${metrics}/health?exclude=NOSPACE&exclude=CORRUPT`, { agent: false, timeout: 2_000 }, (response) => {
+    const request = get(`${metrics}/health?exclude=NOSPACE&exclude=CORRUPT`, { agent: false, timeout: 5_000 }, (response) => {
       let body = '';
       response.setEncoding('utf8').on('data', (chunk: string) => (body += chunk));
       response.on('end', () => resolve(body));
       response.on('error', (error) => resolve(error.message));
     });
-    request.on('timeout', () => request.destroy(new Error('no answer in 2 s')));
+    request.on('timeout', () => request.destroy(new Error('no answer in 5 s')));
     request.on('error', (error) => resolve(error.message));
   });
 }

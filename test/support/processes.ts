@@ -61,7 +61,7 @@ export async function run(
     env: options.env,
     cwd: options.cwd,
     stdio: ['pipe', 'pipe', 'pipe'],
-    timeout: options.timeoutMs ?? 60_000,
+    timeout: options.timeoutMs ?? 120_000,
   });
   guardProcess(child);
   const out: Buffer[] = [];
@@ -76,11 +76,11 @@ export async function run(
   return stdout;
 }
 
-/** Polls until the condition holds, and fails with the given words when it does not in time. */
+/** Polls until the condition holds, and fails with the given words when it does not in time: by far more than it takes, since machines may be busy. */
 export async function until(
   condition: () => boolean | Promise<boolean>,
   failure: string | (() => string),
-  { timeoutMs = 30_000, everyMs = 25 }: { timeoutMs?: number; everyMs?: number } = {},
+  { timeoutMs = 60_000, everyMs = 25 }: { timeoutMs?: number; everyMs?: number } = {},
 ): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   while (!(await condition())) {

@@ -98,7 +98,7 @@ export async function startRestored(options: RestoredOptions): Promise<RestoredC
     }: { readonly endpoints?: readonly string[] } = {},
   ): Promise<string> {
     const login = auth === undefined ? [] : [`--user=${auth.user}:${auth.password}`];
-    const flags = [`--endpoints=${endpoints.join(',')}`, '--command-timeout=20s', ...login];
+    const flags = [`--endpoints=${endpoints.join(',')}`, '--command-timeout=60s', ...login];
     return patiently(() => run(program('etcdctl', running), [...flags, ...args]), { reads: readsOnly(args) });
   }
 

@@ -12,7 +12,7 @@ export interface WardenOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   readonly input?: string | Buffer;
-  /** SIGKILL after this; 60 s by default. */
+  /** SIGKILL after this; 120 s by default. */
   readonly timeoutMs?: number;
   /** The executable; that of this checkout by default. */
   readonly executable?: string;
@@ -50,7 +50,7 @@ export function startWarden(args: readonly string[], options: WardenOptions = {}
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   guardProcess(child);
-  const late = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs ?? 60_000);
+  const late = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs ?? 120_000);
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
@@ -135,7 +135,7 @@ export async function startDaemon(config: WardenConfig, options: WardenOptions &
   const url = `http://${typeof config === 'object' ? ((config['http'] as { listen?: string } | undefined)?.listen ?? listen) : listenOf(config, listen)}`;
 
   async function get(path: string): Promise<{ status: number; body: string }> {
-    const response = await fetch(url + path, { signal: AbortSignal.timeout(5_000) });
+    const response = await fetch(url + path, { signal: AbortSignal.timeout(30_000) });
     return { status: response.status, body: await response.text() };
   }
   async function stop(): Promise<WardenResult> {

@@ -27,13 +27,15 @@ export interface TcpProxy extends AsyncDisposable {
   cutAfter(bytes: number): Promise<void>;
   /** New connections are refused: reset at once. Undone by `heal`. */
   refuse(): void;
+  /** As when an address is given to another machine: open connections are reset, and new ones lead there. */
+  switchTo(target: string): void;
   /** No fault from now on. Connections that lost bytes are reset. */
   heal(): void;
   close(): Promise<void>;
 }
 
 export async function startTcpProxy(target: string): Promise<TcpProxy> {
-  const url = new URL(target);
+  let url = new URL(target);
   const sockets = new Set<Socket>();
   const faults = { paused: false, blackhole: false, refuse: false, delayMs: 0, rate: 0 };
   let woken = Promise.withResolvers<void>();
@@ -171,6 +173,10 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
     },
     refuse() {
       faults.refuse = true;
+    },
+    switchTo(other) {
+      url = new URL(other);
+      resetAll();
     },
     heal() {
       if (faults.blackhole) resetAll();

@@ -153,7 +153,7 @@ describe('a backup that is watched, or no longer', () => {
     expect(performance.now() - began).toBeLessThan(20_000);
     expect((await runWarden(['list', '--from', store])).code).toBe(10);
     // Until the lease of the lock has ended, the next run waits or says so.
-    await until(async () => (await runWarden(words())).code === 0, 'the lock is never free again', { timeoutMs: 90_000, everyMs: 1000 });
+    await until(async () => (await runWarden(words())).code === 0, 'the lock is never free again', { timeoutMs: 150_000, everyMs: 1000 });
     expect(files(store).filter((name) => !name.startsWith('default/'))).toEqual([]);
   });
 

@@ -53,7 +53,7 @@ test('it rehearses on schedule, remembers over a restart, and is not ready when 
     await until(
       async () => ((await count('ok')) ?? 0) >= 2,
       () => `no drills:\n${daemon.output()}`,
-      { timeoutMs: 60_000 },
+      { timeoutMs: 120_000 },
     );
     expect(await daemon.metric('etcd_warden_drill_last_success_timestamp_seconds', { level: 'started' })).toBeGreaterThan(
       Date.now() / 1000 - 300,
@@ -73,7 +73,7 @@ test('it rehearses on schedule, remembers over a restart, and is not ready when 
     await until(
       async () => (await daemon.metric('etcd_warden_drill_failed')) === 1,
       () => `the damage was not seen:\n${daemon.output()}`,
-      { timeoutMs: 60_000 },
+      { timeoutMs: 120_000 },
     );
     const ready = await daemon.get('/readyz');
     expect(ready.status).toBe(503);
@@ -94,7 +94,7 @@ test('fault 74: killed with -9 in the middle of a drill, neither daemon nor job 
   await until(
     () => existsSync(parent) && readdirSync(parent).some((name) => existsSync(join(parent, name, 'etcd.pid'))),
     () => `no drill:\n${daemon.output()}`,
-    { timeoutMs: 60_000 },
+    { timeoutMs: 120_000 },
   );
   daemon.kill('SIGKILL');
   await daemon.done;

@@ -173,7 +173,7 @@ describe('the daemon and maintenance, with a real etcd', () => {
     await until(
       async () => (await cluster.alarms()).length === 0,
       () => `NOSPACE is still armed:\n${standby.output().slice(-6000)}`,
-      { timeoutMs: 60_000 },
+      { timeoutMs: 120_000 },
     );
     expect(standby.output()).toContain('no election: this daemon');
     await until(

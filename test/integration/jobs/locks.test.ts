@@ -157,7 +157,7 @@ describe('one cluster', () => {
 
   test('fault 64: the lock of a killed process ends with its lease, and the next backup is taken', async () => {
     await until(async () => (await lockHolder(orphaned)) === '', 'the lock of the killed process stays', {
-      timeoutMs: 45_000,
+      timeoutMs: 120_000,
       everyMs: 500,
     });
     const subject = subjectOf(orphaned, 0);
@@ -233,7 +233,7 @@ describe.concurrent('two daemons with the same configuration', () => {
 
       leader.kill('SIGKILL');
       await leader.done;
-      await until(() => standby.output().includes('backup complete'), standby.output, { timeoutMs: 45_000, everyMs: 100 });
+      await until(() => standby.output().includes('backup complete'), standby.output, { timeoutMs: 120_000, everyMs: 100 });
       expect((await rolesOf([standby])).leader).toBe(standby);
       expectOncePerSlot(disk, 3_000);
       expect((await standby.stop()).code).toBe(0);

@@ -81,7 +81,7 @@ describe('NOSPACE', () => {
       await until(
         async () => (await cluster.alarms()).length === 0,
         () => `NOSPACE is still armed:\n${daemons.map((daemon) => daemon.output().slice(-3_000)).join('\n---\n')}`,
-        { timeoutMs: 60_000, everyMs: 200 },
+        { timeoutMs: 120_000, everyMs: 200 },
       );
       const before = writer.counters().written;
       await until(() => writer.counters().written > before + 10, 'the writer is still refused');
