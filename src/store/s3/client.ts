@@ -4,11 +4,11 @@
  * would succeed are not tried again; ours (calls.ts) counts per call.
  */
 import { readFileSync, statSync } from 'node:fs';
-import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
 import type { S3StoreConfig } from '../../config/types.ts';
 import { asError, WardenError } from '../../errors.ts';
+import { PlainAgent } from './sockets.ts';
 
 /** Credentials from files are read again after this long, because they may have been rotated. The SDK refreshes 5 minutes before they end. */
 const CREDENTIALS_LAST_MS = 30_000;
@@ -85,7 +85,7 @@ function clientConfig(config: S3StoreConfig, region: string): S3ClientConfig {
       connectionTimeout: config.connectTimeoutMs,
       socketTimeout: config.requestTimeoutMs,
       // Agents and not their options: the SDK would otherwise make its own, without proxy and CA, for some requests.
-      httpAgent: new HttpAgent(agent),
+      httpAgent: new PlainAgent(agent),
       httpsAgent: new HttpsAgent(agent),
     },
     ...(config.endpoint === undefined ? {} : { endpoint: config.endpoint }),
