@@ -26,6 +26,7 @@ test.each([
   [Code.INVALID_ARGUMENT, 'etcdserver: authentication failed, invalid user ID or password', 'login-failed', 'refuses user backup'],
   [Code.UNAVAILABLE, 'etcdserver: no leader', 'no-quorum', 'no leader'],
   [Code.UNAVAILABLE, 'etcdserver: request timed out', 'no-quorum', 'request timed out'],
+  [Code.UNKNOWN, 'raft proposal dropped', 'no-quorum', 'proposal dropped'],
   [Code.RESOURCE_EXHAUSTED, 'etcdserver: mvcc: database space exceeded', 'no-space', 'space exceeded'],
   [Code.OUT_OF_RANGE, 'etcdserver: mvcc: required revision has been compacted', 'revision-compacted', 'is compacted'],
   [Code.OUT_OF_RANGE, 'etcdserver: mvcc: required revision is a future revision', 'revision-future', 'not applied the revision yet'],

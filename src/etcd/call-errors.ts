@@ -19,7 +19,7 @@ export interface CallContext {
 
 const TOKEN_REFUSED = /(auth|etcdserver): (invalid auth token|user name is empty|revision of auth store is old|revision in header is old)/;
 const PERMISSION_DENIED = /(auth|etcdserver): permission denied/;
-const NO_QUORUM = /etcdserver: (no leader|request timed out|leader changed|not leader|server stopped)|raft: stopped/;
+const NO_QUORUM = /etcdserver: (no leader|request timed out|leader changed|not leader|server stopped)|raft: stopped|raft proposal dropped/;
 const LOGIN_REFUSED = /authentication failed, invalid user ID or password|authentication is not enabled/;
 
 /** A refusal that a fresh token may cure: expired, forgotten by a restarted member, or older than the last change of users or roles. */

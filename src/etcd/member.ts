@@ -1,6 +1,6 @@
 /**
- * The calls to one particular member. Each has a deadline and a signal, none is repeated, but for one case: a token that the member refuses
- * is replaced once, because tokens expire, and a restarted member forgets them.
+ * The calls to one particular member. Each has a deadline and a signal, none is repeated, but for two cases: a token that the member refuses
+ * is replaced once, because tokens expire, and a restarted member forgets them; and what only reads is asked again while an election refuses it.
  */
 import { WardenError } from '../errors.ts';
 import { explainCall, tokenRefused } from './call-errors.ts';
@@ -19,6 +19,7 @@ import {
   STATUS,
 } from './codecs.ts';
 import { type Credentials, credentialsOf } from './credentials.ts';
+import { throughElections } from './elections.ts';
 import type { Endpoint } from './endpoint.ts';
 import { hex } from './ids.ts';
 import type { Member, StatusResponse } from './proto/rpc_pb.ts';
@@ -64,7 +65,7 @@ export class MemberClient {
 
   /** From the member's own memory, or agreed by quorum when `linearizable` (3.5+; 3.4 always answers from memory). Learners refuse. */
   async memberList(options: { readonly linearizable?: boolean; readonly signal?: AbortSignal | undefined } = {}): Promise<MemberList> {
-    const reply = await this.#call(MEMBER_LIST, { linearizable: options.linearizable ?? false }, options.signal);
+    const reply = await this.#read(MEMBER_LIST, { linearizable: options.linearizable ?? false }, options.signal);
     return { clusterId: reply.header?.clusterId ?? 0n, members: reply.members.map(listed) };
   }
 
@@ -103,7 +104,7 @@ export class MemberClient {
 
   /** Through raft, so it needs quorum; {@link status} tells the alarms without. */
   async alarms(signal?: AbortSignal): Promise<Alarm[]> {
-    const reply = await this.#call(ALARM, { action: 0, memberId: 0n, alarm: 0 }, signal);
+    const reply = await this.#read(ALARM, { action: 0, memberId: 0n, alarm: 0 }, signal);
     return reply.alarms.flatMap((one): Alarm[] => {
       const type = one.alarm === 1 ? 'NOSPACE' : one.alarm === 2 ? 'CORRUPT' : undefined;
       return type === undefined ? [] : [{ type, memberId: one.memberId }];
@@ -117,7 +118,7 @@ export class MemberClient {
   async linearizableRead(signal?: AbortSignal): Promise<number> {
     const started = performance.now();
     try {
-      await this.#call(RANGE, { key: Buffer.from('health'), limit: 1n, keysOnly: true }, signal);
+      await this.#read(RANGE, { key: Buffer.from('health'), limit: 1n, keysOnly: true }, signal);
     } catch (error) {
       if (!(error instanceof WardenError && error.code === 'permission-denied')) throw error;
     }
@@ -263,6 +264,12 @@ export class MemberClient {
       signal: options.signal,
       explain,
     });
+  }
+
+  /** Of what comes through raft or the leader, and changes nothing: within the one deadline it is asked again while an election is under way. */
+  #read<Request, Reply>(codec: Codec<Request, Reply>, request: Request, signal: AbortSignal | undefined): Promise<Reply> {
+    const { requestTimeoutMs: timeoutMs } = this.#access;
+    return throughElections({ timeoutMs, signal }, (leftMs) => this.#call(codec, request, signal, leftMs));
   }
 
   async #call<Request, Reply>(

@@ -203,7 +203,7 @@ describe('the daemon, with a real etcd', () => {
 
   test('fault 66: a daemon evicted in the middle of a backup leaves nothing visible, and the one that overlaps it takes the slot', async () => {
     rmSync(join(folder, 'store'), { recursive: true, force: true });
-    const slow = config({}, { maxRate: '20KiB' }); // 200 kB take ten seconds: longer than a pod is given
+    const slow = config({}, { maxRate: '5KiB' }); // 200 kB take forty seconds: longer than a pod is given, and than another daemon takes to start
     const quick = config();
     await using leaving = await startDaemon(slow);
     await until(

@@ -1,0 +1,69 @@
+/** What is asked while a cluster elects, of members that play it: real elections are over before one can be sure to have met them. */
+import { status as Code } from '@grpc/grpc-js';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { MemberClient } from '../../../src/etcd/member.ts';
+import type { ClusterAccess } from '../../../src/etcd/types.ts';
+import { type FakeMember, GrpcFailure, startFakeMember } from '../../support/fake-member.ts';
+
+const ALARM = 'etcdserverpb.Maintenance/Alarm';
+const RANGE = 'etcdserverpb.KV/Range';
+const MEMBER_LIST = 'etcdserverpb.Cluster/MemberList';
+const COMPACT = 'etcdserverpb.KV/Compact';
+
+let member: FakeMember;
+beforeEach(async () => {
+  member = await startFakeMember();
+  return () => member.close();
+});
+
+function access(requestTimeoutMs: number): ClusterAccess {
+  const times = { requestTimeoutMs, dialTimeoutMs: 10_000, streamIdleTimeoutMs: 10_000 };
+  return { name: 'fake', endpoints: [member.endpoint], ...times, discover: false };
+}
+
+/** Refuses so many times, then answers as usual. */
+function refuse(method: string, times: number, details = 'raft proposal dropped', code = Code.UNKNOWN): void {
+  const usual = member.count(method) + times;
+  member.answers.set(method, () => {
+    if (member.count(method) === usual) member.answers.delete(method);
+    throw new GrpcFailure(code, details);
+  });
+}
+
+describe('while a cluster elects', () => {
+  let client: MemberClient;
+  beforeEach(() => {
+    client = new MemberClient(access(10_000), member.endpoint);
+  });
+  afterEach(() => client.close());
+
+  test('alarms, the member list and a linearizable read are asked for again until they are told', async () => {
+    refuse(ALARM, 2);
+    refuse(MEMBER_LIST, 1, 'etcdserver: leader changed', Code.UNAVAILABLE);
+    refuse(RANGE, 1, 'etcdserver: no leader', Code.UNAVAILABLE);
+    expect(await client.alarms()).toEqual([]);
+    expect((await client.memberList({ linearizable: true })).members).toHaveLength(1);
+    expect(await client.linearizableRead()).toBeGreaterThan(0);
+    expect([ALARM, MEMBER_LIST, RANGE].map((method) => member.count(method))).toEqual([3, 2, 2]);
+  });
+
+  test('what changes something is asked once', async () => {
+    refuse(COMPACT, 1);
+    await expect(client.compact(5n, { timeoutMs: 10_000 })).rejects.toMatchObject({ code: 'no-quorum' });
+    refuse(ALARM, 1);
+    await expect(client.disarmNoSpace(7n)).rejects.toMatchObject({ code: 'no-quorum' });
+    expect([COMPACT, ALARM].map((method) => member.count(method))).toEqual([1, 1]);
+  });
+});
+
+test('an election that does not end is told within the one deadline', async () => {
+  const client = new MemberClient(access(1_000), member.endpoint);
+  refuse(ALARM, 1_000);
+  await expect(client.alarms()).rejects.toMatchObject({
+    code: 'no-quorum',
+    message: expect.stringContaining('raft proposal dropped') as string,
+  });
+  expect(member.count(ALARM)).toBeGreaterThan(1);
+  expect(member.count(ALARM)).toBeLessThanOrEqual(10);
+  client.close();
+});
