@@ -200,6 +200,7 @@ async function* passing(
     onStored?.(chunk);
     onProgress?.(storedBytes);
     yield chunk;
+    release(chunk); // whoever asks for the next one has copied what it needs
   }
 }
 
