@@ -37,6 +37,11 @@ export interface CallLimits {
   readonly signal: AbortSignal | undefined;
 }
 
+export interface UnaryLimits extends CallLimits {
+  /** Undefined = the answer is waited for as long as the signal allows. */
+  readonly timeoutMs: number | undefined;
+}
+
 export class Channel {
   readonly #endpoint: Endpoint;
   readonly #tls: TlsMaterial;
@@ -50,38 +55,9 @@ export class Channel {
     this.#options = options;
   }
 
-  /** One answer, or the error as gRPC gives it. @param limits.timeoutMs undefined = the answer is waited for as long as the signal allows */
-  unary<Request, Reply>(
-    codec: Codec<Request, Reply>,
-    request: Request,
-    limits: CallLimits & { readonly timeoutMs: number | undefined },
-  ): Promise<Reply> {
-    const client = this.#connected();
-    return new Promise((resolve, reject) => {
-      if (limits.signal?.aborted) {
-        reject(new Error('stopped before it was sent'));
-        return;
-      }
-      let unwatch = (): void => {};
-      const call = client.makeUnaryRequest(
-        codec.path,
-        (value: Request) => codec.encode(value),
-        (bytes: Buffer) => codec.decode(bytes),
-        request,
-        metadata(limits.token),
-        limits.timeoutMs === undefined ? {} : { deadline: Date.now() + limits.timeoutMs },
-        (error, reply) => {
-          unwatch();
-          if (error !== null) reject(error);
-          else if (reply === undefined) reject(new Error('an empty answer'));
-          else resolve(reply);
-        },
-      );
-      unwatch = this.#watch(client, limits, (error) => {
-        reject(error);
-        call.cancel();
-      });
-    });
+  /** As {@link callUnary}. */
+  unary<Request, Reply>(codec: Codec<Request, Reply>, request: Request, limits: UnaryLimits): Promise<Reply> {
+    return callUnary(this.#connected(), this.#endpoint, codec, request, limits);
   }
 
   close(): void {
@@ -108,21 +84,55 @@ export class Channel {
     }
     return this.#client;
   }
+}
 
-  /** Ends the call when the caller gives up, or when there is no connection after the dial timeout, which gRPC itself does not know. */
-  #watch(client: Client, limits: CallLimits, stop: (error: Error) => void): () => void {
-    const { signal, dialTimeoutMs } = limits;
-    const onAbort = (): void => stop(new Error('stopped', { cause: signal?.reason }));
-    signal?.addEventListener('abort', onAbort, { once: true });
-    const timer = setTimeout(() => {
-      if (client.getChannel().getConnectivityState(false) === connectivityState.READY) return;
-      stop(new WardenError('unreachable', `no connection to ${this.#endpoint.url} within ${dialTimeoutMs} ms`));
-    }, dialTimeoutMs);
-    return () => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', onAbort);
-    };
-  }
+/** One answer of whoever that client is connected to, or the error as gRPC gives it. */
+export function callUnary<Request, Reply>(
+  client: Client,
+  endpoint: Endpoint,
+  codec: Codec<Request, Reply>,
+  request: Request,
+  limits: UnaryLimits,
+): Promise<Reply> {
+  return new Promise((resolve, reject) => {
+    if (limits.signal?.aborted) {
+      reject(new Error('stopped before it was sent'));
+      return;
+    }
+    let unwatch = (): void => {};
+    const call = client.makeUnaryRequest(
+      codec.path,
+      (value: Request) => codec.encode(value),
+      (bytes: Buffer) => codec.decode(bytes),
+      request,
+      metadata(limits.token),
+      limits.timeoutMs === undefined ? {} : { deadline: Date.now() + limits.timeoutMs },
+      (error, reply) => {
+        unwatch();
+        if (error !== null) reject(error);
+        else if (reply === undefined) reject(new Error('an empty answer'));
+        else resolve(reply);
+      },
+    );
+    unwatch = watch(client, endpoint, limits, (error) => {
+      reject(error);
+      call.cancel();
+    });
+  });
+}
+
+/** Ends the call when the caller gives up, or when there is no connection after the dial timeout, which gRPC itself does not know. */
+function watch(client: Client, endpoint: Endpoint, { signal, dialTimeoutMs }: CallLimits, stop: (error: Error) => void): () => void {
+  const onAbort = (): void => stop(new Error('stopped', { cause: signal?.reason }));
+  signal?.addEventListener('abort', onAbort, { once: true });
+  const timer = setTimeout(() => {
+    if (client.getChannel().getConnectivityState(false) === connectivityState.READY) return;
+    stop(new WardenError('unreachable', `no connection to ${endpoint.url} within ${dialTimeoutMs} ms`));
+  }, dialTimeoutMs);
+  return () => {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', onAbort);
+  };
 }
 
 function metadata(token: string | undefined): Metadata {

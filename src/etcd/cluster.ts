@@ -2,12 +2,13 @@
  * One round of asking everybody: the configured endpoints first, then whoever the member list adds. Works without quorum, since Status and
  * the member list from memory are local reads. A dead member costs one deadline and is reported once, not once per address.
  */
-import { asError, WardenError } from '../errors.ts';
+import { asError } from '../errors.ts';
 import { silentLogger, type Logger } from '../telemetry/logger.ts';
 import { interruption } from './call-errors.ts';
 import { type Credentials, credentialsOf } from './credentials.ts';
 import { type Endpoint, whyNotDial } from './endpoint.ts';
 import { hex } from './ids.ts';
+import { clusterOfMost, nobodyAnswers } from './majority.ts';
 import { MemberClient } from './member.ts';
 import type { ClusterAccess, ClusterView, ListedMember, MemberStatus, MemberView } from './types.ts';
 
@@ -26,7 +27,12 @@ export async function observeCluster(access: ClusterAccess, options: ObserveOpti
   try {
     const configured = await askAll(round, credentials.endpoints);
     if (options.signal?.aborted) throw interruption(options.signal, `asking the members of ${access.name}`);
-    const clusterId = majority(access, configured);
+    const answers = statusesOf(configured);
+    if (answers.length === 0) {
+      const failures = configured.flatMap((view) => (view.reachable ? [] : [view.error]));
+      throw nobodyAnswers(access.name, failures);
+    }
+    const clusterId = clusterOfMost(access.name, answers);
     const listed = await memberList(round, configured, clusterId);
     const found = access.discover && listed !== undefined ? await discover(round, configured, listed, clusterId) : [];
     const members = named(onePerMember([...configured, ...found], listed ?? []), listed ?? []);
@@ -77,46 +83,6 @@ async function ask(round: Round, { url }: Endpoint): Promise<MemberView> {
   } catch (error) {
     return { reachable: false, endpoint: url, name: undefined, error: asError(error) };
   }
-}
-
-/** More than half of those who answered, each member counted once however many of its addresses are configured. */
-function majority(access: ClusterAccess, views: readonly MemberView[]): bigint {
-  const answers = [...new Map(statusesOf(views).map((status) => [status.memberId, status])).values()];
-  if (answers.length === 0) throw nobodyAnswers(access, views);
-  const counts = new Map<bigint, number>();
-  for (const { clusterId } of answers) counts.set(clusterId, (counts.get(clusterId) ?? 0) + 1);
-  for (const [clusterId, count] of counts) if (count * 2 > answers.length) return clusterId;
-  const who = answers.map((status) => `${status.endpoint} of ${hex(status.clusterId)}`).join(', ');
-  throw new WardenError(
-    'cluster-ids-disagree',
-    `the endpoints of ${access.name} belong to different clusters and none has a majority: ${who}`,
-    {
-      hint: 'remove the endpoints of the other cluster from the configuration',
-    },
-  );
-}
-
-/** One sentence for all; the code of the failure that says most, since "connection refused" beside "permission denied" says nothing. */
-function nobodyAnswers(access: ClusterAccess, views: readonly MemberView[]): WardenError {
-  const errors = views.flatMap((view) => (view.reachable || !(view.error instanceof WardenError) ? [] : [view.error]));
-  const order = ['permission-denied', 'login-failed', 'login-needs-quorum', 'config-invalid', 'tls-failed', 'timeout', 'unreachable'];
-  const telling = errors.sort((a, b) => rank(order, a.code) - rank(order, b.code))[0];
-  if (telling === undefined) return new WardenError('unreachable', `no endpoint of ${access.name} answers`);
-  // A refused login is the same sentence for every endpoint.
-  const sentences = [...new Set(errors.map((error) => error.message))];
-  return new WardenError(telling.code, `no member of ${access.name} can be asked: ${sentences.join('; ')}`, {
-    hint:
-      telling.hint ??
-      (telling.code === 'unreachable'
-        ? 'name the members with --endpoints (or ETCDCTL_ENDPOINTS, or `endpoints` in the configuration)'
-        : undefined),
-    cause: telling,
-  });
-}
-
-function rank(order: readonly string[], code: string): number {
-  const at = order.indexOf(code);
-  return at === -1 ? order.length : at;
 }
 
 /** From the first voter that gives it: learners refuse, and so may a member that just died. */

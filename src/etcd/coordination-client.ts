@@ -1,172 +1,217 @@
 /**
- * etcd3, tamed, for the few keys with which daemons coordinate. What is taken from it are its messages, its transactions and its leases.
- * What is kept away from it, all reproduced with 1.1.2 (dependencies.md 2.3):
- * - its retries, which repeat calls on another host without asking: no-op policies, and one instance per endpoint, so that we choose;
- * - its login, which recurses without end on a refused token: the token comes from our shared login through an interceptor;
- * - its TLS, which reads the files once and knows no server name: its channels are made by us.
+ * The calls with which daemons coordinate, and others that any member may answer: to one endpoint after the other until one of them can, but only to members of
+ * one cluster, that of most who answer. It is chosen when it is first needed and kept: what was agreed there is worth nothing anywhere else. Endpoints that
+ * did not answer then are asked again now and then, so that one that comes back is used, or votes the choice down.
  */
-import { Channel as GrpcChannel, credentials as grpcCredentials, InterceptingCall, type Interceptor } from '@grpc/grpc-js';
-import type { Etcd3, IOptions } from 'etcd3';
-import type { SecureContext } from 'node:tls';
 import { asError, WardenError } from '../errors.ts';
-import { abortable, explainCall, interruption, tokenRefused } from './call-errors.ts';
-import { COMMON_OPTIONS } from './channel.ts';
-import { type Credentials, credentialsOf } from './credentials.ts';
-import { type Endpoint, hostAndPort } from './endpoint.ts';
+import { silentLogger, type Logger } from '../telemetry/logger.ts';
+import { interruption } from './call-errors.ts';
+import { type Attempt, Link } from './coordination-link.ts';
+import { credentialsOf } from './credentials.ts';
+import { hex } from './ids.ts';
+import { clusterOfMost, distinct, type Identity, majorityOf, nobodyAnswers } from './majority.ts';
 import type { ClusterAccess } from './types.ts';
 
-export interface Attempt {
-  readonly client: Etcd3;
-  /** For every call: etcd3 has no deadlines of its own. */
-  readonly options: { readonly deadline: number };
+export type { Attempt } from './coordination-link.ts';
+
+export interface CoordinationClientOptions {
+  /** The longest reply that is taken; gRPC's own bound of 4 MiB is plenty for what daemons agree on, not for values. */
+  readonly maxReplyBytes?: number | undefined;
+  /** Of a caller that has looked already; else the endpoints vote. */
+  readonly clusterId?: bigint | undefined;
+  readonly logger?: Logger | undefined;
 }
 
-interface Connected {
-  readonly client: Etcd3;
-  readonly context: SecureContext | undefined;
+export interface RunOptions {
+  /** Of one attempt, ms; the request timeout unless it is shorter. */
+  readonly timeoutMs?: number | undefined;
+  /** Where something is held already. */
+  readonly clusterId?: bigint | undefined;
 }
-
-type Policy = NonNullable<NonNullable<IOptions['faultHandling']>['global']>;
 
 /** Failures after which another endpoint may answer. */
-const MOVE_ON = new Set(['unreachable', 'timeout', 'no-quorum', 'tls-failed', 'etcd-failed', 'learner']);
+const MOVE_ON = new Set(['unreachable', 'timeout', 'no-quorum', 'tls-failed', 'etcd-failed', 'learner', 'cluster-ids-disagree']);
+/** Between two tries to learn who is at an endpoint that did not answer. */
+const ASK_AGAIN_MS = 5_000;
+/** A member that restarts, or is cut off for a moment, still counts in the vote: else a stray beside it would have the majority for as long. */
+const REMEMBERED_MS = 5 * 60_000;
 
 export class CoordinationClient {
   readonly #access: ClusterAccess;
-  readonly #credentials: Credentials;
-  readonly #maxReplyBytes: number;
-  readonly #connected = new Map<string, Connected>();
+  readonly #logger: Logger;
+  /** Of a caller that knows: no vote changes it. */
+  readonly #given: bigint | undefined;
+  #chosen: bigint | undefined;
   /** The endpoint that answered last is asked first. */
-  #order: readonly Endpoint[];
+  #links: readonly Link[];
+  /** Said once. */
+  readonly #told = new Set<string>();
 
-  /** @param maxReplyBytes the longest reply that is taken; gRPC's own bound of 4 MiB is plenty for what daemons agree on, not for values */
-  constructor(access: ClusterAccess, maxReplyBytes = 4 * 1024 * 1024) {
+  constructor(access: ClusterAccess, options: CoordinationClientOptions = {}) {
+    const { maxReplyBytes = 4 * 1024 * 1024, clusterId, logger = silentLogger } = options;
     this.#access = access;
-    this.#maxReplyBytes = maxReplyBytes;
-    this.#credentials = credentialsOf(access);
-    this.#order = this.#credentials.endpoints;
+    this.#logger = logger;
+    this.#given = clusterId;
+    this.#links = credentialsOf(access).endpoints.map((endpoint) => new Link(access, endpoint, maxReplyBytes));
   }
 
   /**
    * Carries out an operation at the first endpoint that can, within twice the request timeout. The operation may be repeated after an unclear
    * failure, so it must come out the same when it had been carried out before.
-   * @param timeoutMs of one attempt; the request timeout unless it is shorter
-   * @throws WardenError what the last endpoint said
+   * @throws WardenError what the last endpoint said; `cluster-ids-disagree` when the endpoints are of several clusters without a majority, when most are of
+   *   another one by now than that which was chosen before, and when nobody of that one is left
    */
   async run<T>(
     what: string,
     signal: AbortSignal | undefined,
     operation: (attempt: Attempt) => Promise<T>,
-    timeoutMs: number = Number.POSITIVE_INFINITY,
+    { timeoutMs = Number.POSITIVE_INFINITY, clusterId: within }: RunOptions = {},
   ): Promise<T> {
     const attemptMs = Math.min(timeoutMs, this.#access.requestTimeoutMs);
     const end = Date.now() + 2 * this.#access.requestTimeoutMs;
+    const clusterId = await this.#cluster(attemptMs, signal);
+    if (within !== undefined && within !== clusterId) throw this.#moved(within, clusterId);
+    await this.#meet(clusterId, attemptMs, signal);
+    this.#askAgain();
+    this.#tellStrays(clusterId);
     let failure: WardenError | undefined;
-    for (const endpoint of this.#order) {
+    for (const link of this.#usable(clusterId)) {
       const left = end - Date.now();
       if (left <= 0) break;
       try {
-        const result = await this.#at(endpoint, what, Math.min(left, attemptMs), signal, operation);
-        this.#order = [endpoint, ...this.#order.filter((one) => one !== endpoint)];
+        const result = await link.call({ what, timeoutMs: Math.min(left, attemptMs), signal, clusterId }, operation);
+        this.#links = [link, ...this.#links.filter((one) => one !== link)];
         return result;
       } catch (error) {
-        failure =
+        const known =
           error instanceof WardenError ? error : new WardenError('etcd-failed', `${what}: ${asError(error).message}`, { cause: error });
-        if (!MOVE_ON.has(failure.code)) break;
+        // That somebody else is there says less than why those who are meant do not answer.
+        if (failure === undefined || known.code !== 'cluster-ids-disagree') failure = known;
+        if (!MOVE_ON.has(known.code)) break;
         // So that a silent endpoint is not what the next call waits for first.
-        this.#order = [...this.#order.filter((one) => one !== endpoint), endpoint];
+        this.#links = [...this.#links.filter((one) => one !== link), link];
         // Nobody waits any more, and the others have not been asked: to count it against them as well would leave the silent one first.
         if (signal?.aborted === true) break;
       }
     }
-    throw failure ?? new WardenError('timeout', `${what} did not end within ${2 * this.#access.requestTimeoutMs} ms`);
+    throw failure ?? this.#nobodyLeft(clusterId) ?? new WardenError('timeout', `${what} did not end in time`);
+  }
+
+  /** Whether that endpoint may be sent what is meant for the cluster. @throws WardenError `cluster-ids-disagree`, or why it does not answer */
+  async admit(endpoint: string, signal: AbortSignal | undefined): Promise<void> {
+    const clusterId = await this.#cluster(this.#access.requestTimeoutMs, signal);
+    const link = this.#links.find((one) => one.endpoint.url === endpoint);
+    const identity = link?.present ?? (await link?.identify(signal));
+    if (identity?.clusterId !== clusterId) throw this.#nobodyLeft(clusterId) ?? this.#moved(clusterId, identity?.clusterId ?? 0n);
+  }
+
+  /** For those who hold nothing in the cluster that was chosen: the next call has the endpoints vote anew. */
+  chooseAgain(): void {
+    this.#chosen = undefined;
   }
 
   close(): void {
-    for (const { client } of this.#connected.values()) client.close();
-    this.#connected.clear();
+    for (const link of this.#links) link.close();
   }
 
-  async #at<T>(
-    endpoint: Endpoint,
-    what: string,
-    timeoutMs: number,
-    signal: AbortSignal | undefined,
-    operation: (attempt: Attempt) => Promise<T>,
-  ): Promise<T> {
-    const mayLogIn = this.#credentials.mayLogInAt(endpoint);
-    let token = mayLogIn ? await this.#credentials.token(signal) : undefined;
-    for (let renewed = false; ; renewed = true) {
+  /** @throws WardenError when there is none, or the endpoints have voted for another one since */
+  async #cluster(timeoutMs: number, signal: AbortSignal | undefined): Promise<bigint> {
+    if (this.#given !== undefined) return this.#given;
+    this.#chosen ??= await this.#vote(timeoutMs, signal);
+    const now = majorityOf(this.#remembered());
+    if (now !== undefined && now !== this.#chosen) throw this.#moved(this.#chosen, now);
+    return this.#chosen;
+  }
+
+  /** Whoever is silent is waited for only while the others do not decide it. @throws WardenError when nobody answers, or nobody has a majority */
+  async #vote(timeoutMs: number, signal: AbortSignal | undefined): Promise<bigint> {
+    const failures = await this.#askAll(timeoutMs, signal, () => {
+      const answers = distinct(this.#remembered());
+      const clusterId = majorityOf(answers);
+      // Whatever the others are.
+      return answers.filter((one) => one.clusterId === clusterId).length * 2 > this.#links.length;
+    });
+    const answers = this.#remembered();
+    if (answers.length === 0) throw nobodyAnswers(this.#access.name, failures);
+    return clusterOfMost(this.#access.name, answers);
+  }
+
+  /** Sees to it that there is a connection to at least one member of the cluster. @throws WardenError when nobody of it answers */
+  async #meet(clusterId: bigint, timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
+    const met = (): boolean => this.#links.some(({ present }) => present?.clusterId === clusterId);
+    if (met()) return;
+    const failures = await this.#askAll(timeoutMs, signal, met);
+    if (!met()) throw this.#nobodyLeft(clusterId) ?? nobodyAnswers(this.#access.name, failures);
+  }
+
+  /** All at once who have not answered on the connection that stands, until there is enough. @returns why some do not answer */
+  async #askAll(timeoutMs: number, signal: AbortSignal | undefined, enough: () => boolean): Promise<readonly Error[]> {
+    const inTime = AbortSignal.timeout(Math.ceil(timeoutMs));
+    const stop = signal === undefined ? inTime : AbortSignal.any([signal, inTime]);
+    const failures: Error[] = [];
+    const met = Promise.withResolvers<void>();
+    const asked = this.#links.map(async (link) => {
       try {
-        if (signal?.aborted) throw interruption(signal, what);
-        const client = await this.#client(endpoint);
-        // etcd3 takes no signal: the caller stops waiting, the call itself ends with its deadline.
-        return await abortable(operation({ client, options: { deadline: Date.now() + timeoutMs } }), signal, what);
+        if (link.present === undefined) await link.identify(stop);
       } catch (error) {
-        const refused = tokenRefused(error);
-        if (!refused || renewed || !mayLogIn) throw this.#explain(error, endpoint, what, timeoutMs, signal);
-        token = await this.#credentials.renewedToken(token, signal);
+        failures.push(asError(error));
       }
+      if (enough()) met.resolve();
+    });
+    await Promise.race([met.promise, Promise.all(asked)]);
+    if (signal?.aborted === true) throw interruption(signal, `asking the members of ${this.#access.name}`);
+    return failures;
+  }
+
+  #remembered(): Identity[] {
+    const since = performance.now() - REMEMBERED_MS;
+    return this.#links.flatMap(({ last, present }) => {
+      if (present !== undefined) return present;
+      return last !== undefined && last.atMs > since ? last.identity : [];
+    });
+  }
+
+  /** Those known to belong to it first. */
+  #usable(clusterId: bigint): Link[] {
+    const known = this.#links.filter(({ present }) => present?.clusterId === clusterId);
+    return [...known, ...this.#links.filter(({ present }) => present === undefined)];
+  }
+
+  /** In the background: what comes of it counts at the next call. */
+  #askAgain(): void {
+    for (const link of this.#links) {
+      if (link.present !== undefined || link.sinceAskedMs < ASK_AGAIN_MS) continue;
+      link.identify(undefined).catch(() => {}); // it goes on being left out
     }
   }
 
-  async #client(endpoint: Endpoint): Promise<Etcd3> {
-    const context = endpoint.secure ? this.#credentials.tls.context() : undefined;
-    const known = this.#connected.get(endpoint.url);
-    if (known !== undefined && known.context === context) return known.client;
-    known?.client.close();
-    // Loaded late: with its proto files it costs more memory than everything else here, and one-shot runs without coordination never need it.
-    const { Etcd3 } = await import('etcd3');
-    const secured =
-      context === undefined
-        ? grpcCredentials.createInsecure()
-        : grpcCredentials.createFromSecureContext(context, this.#credentials.tls.verification(endpoint));
-    const client = new Etcd3({
-      // http, so that etcd3 builds no TLS credentials; the channel below is what counts.
-      hosts: [`http://${hostAndPort(endpoint)}`],
-      faultHandling: { global: NO_POLICY, host: () => NO_POLICY },
-      defaultCallOptions: (call) => (call.isStream ? {} : { deadline: Date.now() + this.#access.requestTimeoutMs }),
-      grpcOptions: {
-        channelFactoryOverride: (address: string) =>
-          new GrpcChannel(address, secured, {
-            ...COMMON_OPTIONS,
-            'grpc.max_receive_message_length': this.#maxReplyBytes,
-            ...(endpoint.secure ? this.#credentials.tls.channelOptions(endpoint) : {}),
-          }),
-        interceptors: [this.#interceptor(endpoint)],
-      },
+  #tellStrays(clusterId: bigint): void {
+    for (const { present } of this.#links) {
+      if (present === undefined || present.clusterId === clusterId) continue;
+      const endpoint = present.endpoint;
+      const fields = { endpoint, clusterId: hex(present.clusterId), instead: hex(clusterId) };
+      const key = JSON.stringify(fields);
+      if (this.#told.has(key)) continue;
+      this.#told.add(key);
+      this.#logger.warn(fields, 'an endpoint is left out, since it belongs to another cluster');
+    }
+  }
+
+  #moved(from: bigint, to: bigint): WardenError {
+    return new WardenError(
+      'cluster-ids-disagree',
+      `most endpoints of ${this.#access.name} belong to cluster ${hex(to)} now, and not to ${hex(from)} as before`,
+      { hint: 'run it again when the cluster is the one that is meant; `etcd-warden status` shows who belongs to which' },
+    );
+  }
+
+  /** Undefined while somebody's cluster is unknown. */
+  #nobodyLeft(clusterId: bigint): WardenError | undefined {
+    const strays = this.#links.flatMap(({ present }) => (present === undefined || present.clusterId === clusterId ? [] : [present]));
+    if (strays.length < this.#links.length) return undefined;
+    const who = strays.map((one) => `${one.endpoint} to ${hex(one.clusterId)}`).join(', ');
+    return new WardenError('cluster-ids-disagree', `no endpoint of ${this.#access.name} belongs to cluster ${hex(clusterId)}: ${who}`, {
+      hint: 'remove the endpoints of the other cluster from the configuration',
     });
-    this.#connected.set(endpoint.url, { client, context });
-    return client;
-  }
-
-  /** Adds the token, and keeps the one error text from etcd3 on which it would recurse without end. */
-  #interceptor(endpoint: Endpoint): Interceptor {
-    const mayLogIn = this.#credentials.mayLogInAt(endpoint);
-    return (options, nextCall) =>
-      new InterceptingCall(nextCall(options), {
-        start: (metadata, _listener, next) => {
-          const token = mayLogIn ? this.#credentials.currentToken : undefined;
-          if (token !== undefined) metadata.set('token', token);
-          next(metadata, {
-            onReceiveStatus: (status, forward) =>
-              forward(
-                tokenRefused(new Error(status.details)) ? { ...status, details: status.details.replace('etcdserver:', 'auth:') } : status,
-              ),
-          });
-        },
-      });
-  }
-
-  #explain(thrown: unknown, endpoint: Endpoint, method: string, deadlineMs: number, signal: AbortSignal | undefined): WardenError {
-    return explainCall(thrown, { endpoint: endpoint.url, method, user: this.#access.user, signal, deadlineMs });
   }
 }
-
-/** Calls through, once. */
-const NO_POLICY: Policy = {
-  _altReturn: undefined as never,
-  onSuccess: () => ({ dispose: () => {} }),
-  onFailure: () => ({ dispose: () => {} }),
-  execute: async (call, signal) => call({ signal: signal ?? new AbortController().signal }),
-};

@@ -8,6 +8,8 @@
  *
  * Beside them lie, written by maintenance: <prefix>/maintenance/<name>, what was done when; and for a moment <prefix>/probe, a put that proves writes.
  *
+ * All of it lies in one cluster, that of most endpoints who answer: what is agreed with a stray keeps nobody off ({@link CoordinationClient}).
+ *
  * None of it may cost a backup: without quorum, or while NOSPACE refuses every lease and every put, the answer is `unavailable` and why.
  */
 import { randomBytes } from 'node:crypto';
@@ -49,6 +51,8 @@ export interface Coordination {
 export interface CoordinationOptions {
   /** Of our keys, without a slash at the end. */
   readonly keyPrefix: string;
+  /** Of a caller that has looked already; else that of most endpoints who answer. */
+  readonly clusterId?: bigint | undefined;
   readonly logger?: Logger | undefined;
   /** Seconds that a dead process keeps the lock. Default 30. */
   readonly lockTtlSeconds?: number | undefined;
@@ -64,7 +68,7 @@ export function openCoordination(access: ClusterAccess, options: CoordinationOpt
   const holder = options.holder ?? `${hostname()} pid ${process.pid} ${randomBytes(3).toString('hex')}`;
   const prefix = options.keyPrefix.replace(/\/+$/, '');
   const logger = (options.logger ?? silentLogger).child({ cluster: access.name });
-  const client = new CoordinationClient(access);
+  const client = new CoordinationClient(access, { clusterId: options.clusterId, logger });
   const held = new Set<Lock>();
   const campaigns = new Set<Campaign>();
   const slotKey = `${prefix}/slots/${access.name}`;

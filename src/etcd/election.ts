@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asError } from '../errors.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { describeHolder, type LeasedKey } from './leased-key.ts';
+import { describeHolder, elsewhere, type LeasedKey } from './leased-key.ts';
 
 /**
  * - `leader`: this daemon was elected and its lease is alive.
@@ -52,7 +52,13 @@ export function runCampaign(key: LeasedKey, ttlSeconds: number, logger: Logger):
       const renewed = await key.renew(stop.signal);
       if (renewed === 'renewed' || (renewed === 'unclear' && key.alive)) return;
     }
-    const acquired = await key.acquire(stop.signal);
+    let acquired = await key.acquire(stop.signal);
+    if (acquired.outcome === 'unavailable' && elsewhere(acquired.error)) {
+      // Led here means nothing where most endpoints are now, as after a restore: that is begun anew, and told in between.
+      become({ role: 'unknown', reason: acquired.error.message });
+      key.leave();
+      acquired = await key.acquire(stop.signal);
+    }
     if (acquired.outcome === 'held') become({ role: 'leader' });
     else if (acquired.outcome === 'held-by-other') become({ role: 'standby', leader: describeHolder(acquired.holder) });
     else become({ role: 'unknown', reason: acquired.error.message });

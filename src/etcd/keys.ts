@@ -53,7 +53,7 @@ export class KeysClient {
 
   constructor(access: ClusterAccess) {
     this.#access = access;
-    this.#client = new CoordinationClient(access, MAX_REPLY);
+    this.#client = new CoordinationClient(access, { maxReplyBytes: MAX_REPLY });
   }
 
   /**

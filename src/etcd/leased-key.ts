@@ -31,6 +31,8 @@ export class LeasedKey {
   readonly #value: Holder;
   readonly #ttlSeconds: number;
   #lease = '0';
+  /** Where it was acquired: in another cluster it would keep nobody off. */
+  #clusterId: bigint | undefined;
   /** performance.now() until which etcd certainly keeps the lease: counted from before the request, so that the error is on our side. */
   #until = 0;
 
@@ -41,11 +43,17 @@ export class LeasedKey {
     this.#ttlSeconds = ttlSeconds;
   }
 
+  /** Of the cluster in which it was held last; undefined = it never was. */
+  get clusterId(): bigint | undefined {
+    return this.#clusterId;
+  }
+
   /** Whether the lease may still be alive as far as our clock tells. */
   get alive(): boolean {
     return performance.now() < this.#until;
   }
 
+  /** Only in the cluster where it was held before, if it was; see {@link leave}. */
   async acquire(signal: AbortSignal | undefined): Promise<Acquired> {
     try {
       // Read first: a lease that is granted only to be revoked again costs two writes for every attempt of a waiting daemon.
@@ -54,15 +62,16 @@ export class LeasedKey {
       const lease = newLeaseId();
       const asked = performance.now();
       const ttlSeconds = this.#ttlSeconds;
-      const found = await this.#client.run(`taking ${this.#key}`, signal, async (attempt) => {
+      const { found, clusterId } = await this.#run(`taking ${this.#key}`, signal, async (attempt) => {
         await grant(attempt, lease, ttlSeconds);
-        return await this.#create(attempt, lease);
+        return { found: await this.#create(attempt, lease), clusterId: attempt.clusterId };
       });
       if (found !== undefined && found.holder !== this.#value.holder) {
         await this.#revoke(lease, signal).catch(() => {}); // it ends by itself
         return { outcome: 'held-by-other', holder: found };
       }
       this.#lease = lease;
+      this.#clusterId = clusterId;
       this.#until = asked + ttlSeconds * 1000;
       return { outcome: 'held' };
     } catch (error) {
@@ -74,9 +83,7 @@ export class LeasedKey {
 
   /** Who holds it now. @throws WardenError when etcd cannot tell. */
   async read(signal: AbortSignal | undefined): Promise<Holder | undefined> {
-    const value = await this.#client.run(`reading ${this.#key}`, signal, ({ client, options }) =>
-      client.get(this.#key).options(options).string(),
-    );
+    const value = await this.#run(`reading ${this.#key}`, signal, ({ client, options }) => client.get(this.#key).options(options).string());
     return value === null ? undefined : parseHolder(value);
   }
 
@@ -86,7 +93,7 @@ export class LeasedKey {
     return present?.holder === this.#value.holder ? undefined : present;
   }
 
-  /** `lost` is certain: etcd said so. `unclear` leaves the matter to {@link alive}. */
+  /** `lost` is certain: etcd said so, or whoever answers is of another cluster than that which knows the lease. `unclear` leaves the matter to {@link alive}. */
   async renew(signal: AbortSignal | undefined): Promise<'renewed' | 'lost' | 'unclear'> {
     const asked = performance.now();
     // The next renewal is due by then, and half of it is left for another endpoint: a member that is frozen, as by a defragmentation, takes the call and
@@ -95,7 +102,7 @@ export class LeasedKey {
     const inTime = AbortSignal.timeout(periodMs);
     const either = signal === undefined ? inTime : AbortSignal.any([signal, inTime]);
     try {
-      const ttl = await this.#client.run(`renewing ${this.#key}`, either, (attempt) => keepAliveOnce(attempt, this.#lease), periodMs / 2);
+      const ttl = await this.#run(`renewing ${this.#key}`, either, (attempt) => keepAliveOnce(attempt, this.#lease), periodMs / 2);
       if (ttl <= 0) {
         this.#until = 0;
         return 'lost';
@@ -104,8 +111,18 @@ export class LeasedKey {
       return 'renewed';
     } catch (error) {
       if (error instanceof WardenError && error.code === 'interrupted') throw error;
-      return 'unclear';
+      if (!elsewhere(error)) return 'unclear';
+      this.#until = 0;
+      return 'lost';
     }
+  }
+
+  /** Gives up the cluster in which it was held, for one that most endpoints are of by now. The lease there ends by itself. */
+  leave(): void {
+    this.#until = 0;
+    this.#lease = '0';
+    this.#clusterId = undefined;
+    this.#client.chooseAgain();
   }
 
   /** Removes the key, when it is ours, by revoking its lease: a revoke works even while NOSPACE is armed. */
@@ -139,8 +156,12 @@ export class LeasedKey {
     return moved.succeeded ? undefined : UNKNOWN;
   }
 
+  #run<T>(what: string, signal: AbortSignal | undefined, operation: (attempt: Attempt) => Promise<T>, timeoutMs?: number): Promise<T> {
+    return this.#client.run(what, signal, operation, { timeoutMs, clusterId: this.#clusterId });
+  }
+
   async #revoke(lease: string, signal: AbortSignal | undefined): Promise<void> {
-    await this.#client.run(`releasing ${this.#key}`, signal, async ({ client, options }) => {
+    await this.#run(`releasing ${this.#key}`, signal, async ({ client, options }) => {
       try {
         await client.leaseClient.leaseRevoke({ ID: lease }, options);
       } catch (error) {
@@ -149,6 +170,11 @@ export class LeasedKey {
       }
     });
   }
+}
+
+/** Whether a call failed because whoever answers belongs to another cluster, or to no one that has a majority. */
+export function elsewhere(error: unknown): boolean {
+  return error instanceof WardenError && error.code === 'cluster-ids-disagree';
 }
 
 async function grant({ client, options }: Attempt, lease: string, ttlSeconds: number): Promise<void> {

@@ -34,7 +34,7 @@ export class LiveRange {
   #pinned: { readonly clusterId: bigint; readonly revision: bigint } | undefined;
 
   constructor(access: ClusterAccess) {
-    this.#client = new CoordinationClient(access, MAX_REPLY);
+    this.#client = new CoordinationClient(access, { maxReplyBytes: MAX_REPLY });
     this.#user = access.user ?? 'of the client certificate';
   }
 

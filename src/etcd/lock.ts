@@ -1,6 +1,6 @@
 /**
  * The one lock of a cluster, which makes snapshot and defragmentation exclude each other, whoever runs them. Held by renewing a lease; once lost it
- * is taken again as soon as that is possible, because losing it means nothing as long as nobody else has it.
+ * is taken again as soon as that is possible, because losing it means nothing as long as nobody else has it; but only in the same cluster.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asError } from '../errors.ts';
@@ -8,6 +8,8 @@ import type { Logger } from '../telemetry/logger.ts';
 import { describeHolder, type LeasedKey } from './leased-key.ts';
 
 export interface Lock {
+  /** Where it lies, and nowhere else: what is done under it must be of this cluster. Undefined = whoever holds it does not know. */
+  readonly clusterId: bigint | undefined;
   /**
    * Called with undefined when the lease was lost or can no longer be shown to be alive, and with the holder when somebody else has the lock now:
    * only that is a reason to cut a running snapshot. After the latter nothing more is called.
@@ -30,6 +32,7 @@ export function holdLock(key: LeasedKey, ttlSeconds: number, logger: Logger): Lo
 
   async function maintain(): Promise<void> {
     let lost = false;
+    let told = '';
     for (;;) {
       await sleep((ttlSeconds * 1000) / 3, undefined, { signal: stop.signal, ref: false });
       if (!lost) {
@@ -42,9 +45,13 @@ export function holdLock(key: LeasedKey, ttlSeconds: number, logger: Logger): Lo
       if (again.outcome === 'held') {
         logger.info({}, 'the lock of the cluster is held again');
         lost = false;
+        told = '';
       } else if (again.outcome === 'held-by-other') {
         tell(describeHolder(again.holder));
         return;
+      } else if (again.error.code !== told) {
+        told = again.error.code;
+        logger.warn({ reason: again.error.message }, 'the lock of the cluster is lost and cannot be had again');
       }
     }
   }
@@ -54,6 +61,7 @@ export function holdLock(key: LeasedKey, ttlSeconds: number, logger: Logger): Lo
   });
 
   return {
+    clusterId: key.clusterId,
     onLost: (listener) => {
       listeners.push(listener);
     },

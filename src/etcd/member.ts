@@ -3,7 +3,8 @@
  * is replaced once, because tokens expire, and a restarted member forgets them; and what only reads is asked again while an election refuses it.
  */
 import { WardenError } from '../errors.ts';
-import { explainCall, tokenRefused } from './call-errors.ts';
+import { authenticated, ownTokenAt, renewable, tokenAt } from './authenticated.ts';
+import { explainCall } from './call-errors.ts';
 import { Channel, type Codec } from './channel.ts';
 import {
   ALARM,
@@ -160,7 +161,7 @@ export class MemberClient {
     options: { readonly signal?: AbortSignal | undefined; readonly memberId?: bigint; readonly onSent?: () => void } = {},
   ): Promise<void> {
     const { signal, memberId, onSent } = options;
-    const before = await this.#token(signal, false);
+    const before = await tokenAt(this.#credentials, this.#address, { signal, optional: false });
     const token = before === undefined ? undefined : await this.#credentials.renewedToken(before, signal, this.#address);
     const channel = new Channel(this.#address, this.#credentials.tls, {});
     const { dialTimeoutMs, requestTimeoutMs } = this.#access;
@@ -229,7 +230,8 @@ export class MemberClient {
    */
   async *snapshot(options: SnapshotOptions = {}): AsyncGenerator<readonly SnapshotMessage[], void, undefined> {
     if (options.signal?.aborted) throw this.#explain(options.signal.reason, SNAPSHOT_METHOD, options.signal, undefined);
-    let token = await this.#token(options.signal, false);
+    const { signal } = options;
+    let token = await tokenAt(this.#credentials, this.#address, { signal, optional: false });
     for (let attempt = 1; ; attempt += 1) {
       let started = false;
       let refusal: unknown;
@@ -241,12 +243,12 @@ export class MemberClient {
         return;
       } catch (error) {
         // Only a refusal at the start may be answered by another try: later the database has moved on and the bytes would not fit together.
-        if (started || attempt === 3 || !this.#renewable(error)) throw error;
+        if (started || attempt === 3 || !renewable(this.#credentials, this.#address, error)) throw error;
         refusal = error;
       }
       token = await (attempt === 1
-        ? this.#credentials.renewedToken(token, options.signal, this.#address)
-        : this.#ownToken(token, options.signal, refusal));
+        ? this.#credentials.renewedToken(token, signal, this.#address)
+        : ownTokenAt(this.#credentials, this.#address, { refused: token, signal, refusal }));
     }
   }
 
@@ -279,30 +281,10 @@ export class MemberClient {
     timeoutMs: number = this.#access.requestTimeoutMs,
   ): Promise<Reply> {
     // Older releases answer Status to anybody, so it is asked even when a login was impossible for want of a quorum.
-    const token = await this.#token(signal, codec.path === STATUS.path);
-    try {
-      return await this.#attempt(codec, request, { signal, token, timeoutMs });
-    } catch (error) {
-      if (!this.#renewable(error)) throw error;
-    }
-    const renewed = await this.#credentials.renewedToken(token, signal, this.#address);
-    let refusal: unknown;
-    try {
-      return await this.#attempt(codec, request, { signal, token: renewed, timeoutMs });
-    } catch (error) {
-      if (!this.#renewable(error)) throw error;
-      refusal = error;
-    }
-    return await this.#attempt(codec, request, { signal, token: await this.#ownToken(renewed, signal, refusal), timeoutMs });
-  }
-
-  /** Where nobody can log in there (a learner takes no logins), the refusal says more than that. */
-  async #ownToken(refused: string | undefined, signal: AbortSignal | undefined, refusal: unknown): Promise<string | undefined> {
-    try {
-      return await this.#credentials.ownToken(refused, signal, this.#address);
-    } catch (error) {
-      throw signal?.aborted === true ? error : refusal;
-    }
+    const options = { signal, optional: codec.path === STATUS.path };
+    return await authenticated(this.#credentials, this.#address, options, (token) =>
+      this.#attempt(codec, request, { signal, token, timeoutMs }),
+    );
   }
 
   async #attempt<Request, Reply>(
@@ -315,28 +297,6 @@ export class MemberClient {
     } catch (error) {
       throw this.#explain(error, codec.path, limits.signal, limits.timeoutMs);
     }
-  }
-
-  async #token(signal: AbortSignal | undefined, optional: boolean): Promise<string | undefined> {
-    if (!this.#credentials.mayLogInAt(this.#address)) return undefined;
-    try {
-      return await this.#credentials.token(signal, this.#address);
-    } catch (error) {
-      const code = error instanceof WardenError ? error.code : undefined;
-      if (optional && code === 'login-needs-quorum') return undefined;
-      // Another endpoint refused the password: it may belong to another cluster, which knows nobody of that name.
-      if (code === 'login-failed' && this.#credentials.endpoints.length > 1) return await this.#ownToken(undefined, signal, error);
-      throw error;
-    }
-  }
-
-  #renewable(error: unknown): boolean {
-    return (
-      this.#credentials.mayLogInAt(this.#address) &&
-      error instanceof WardenError &&
-      error.code === 'login-failed' &&
-      tokenRefused(error.cause)
-    );
   }
 
   #explain(thrown: unknown, path: string, signal: AbortSignal | undefined, deadlineMs: number | undefined): WardenError {

@@ -43,13 +43,15 @@ const MORE_COMMITS = 2;
 const READ_MS = 2_000;
 
 export interface UpkeepOptions {
+  /** Of a caller that has looked already; else the endpoints vote. */
+  readonly clusterId?: bigint | undefined;
   /** Of our own keys: where a user without the root role may read. Default `/etcd-warden`. */
   readonly keyPrefix?: string | undefined;
 }
 
 /** @throws WardenError `config-invalid` when an endpoint cannot be used. Nothing is asked yet. */
-export function openUpkeep(access: ClusterAccess, { keyPrefix = '/etcd-warden' }: UpkeepOptions = {}): Upkeep {
-  const client = new CoordinationClient(access);
+export function openUpkeep(access: ClusterAccess, { keyPrefix = '/etcd-warden', clusterId }: UpkeepOptions = {}): Upkeep {
+  const client = new CoordinationClient(access, { clusterId });
   /** Not written by anybody, so that a watch on it brings no events. */
   const unwritten = Buffer.from(`${keyPrefix.replace(/\/+$/, '')}/compacted`);
 
@@ -60,12 +62,9 @@ export function openUpkeep(access: ClusterAccess, { keyPrefix = '/etcd-warden' }
     operation: (attempt: Attempt) => Promise<T>,
   ): Promise<T> {
     try {
-      return await client.run(
-        `${what === 'read' ? 'reading' : 'writing'} ${key}`,
-        signal,
-        operation,
-        what === 'read' ? READ_MS : undefined,
-      );
+      return await client.run(`${what === 'read' ? 'reading' : 'writing'} ${key}`, signal, operation, {
+        timeoutMs: what === 'read' ? READ_MS : undefined,
+      });
     } catch (error) {
       if (!(error instanceof WardenError && error.code === 'permission-denied')) throw error;
       const user = access.user ?? 'of the client certificate';
@@ -79,7 +78,7 @@ export function openUpkeep(access: ClusterAccess, { keyPrefix = '/etcd-warden' }
 
   return {
     compact: async (revision, options) => {
-      const member = await quorate(access, options.signal);
+      const member = await quorate(access, client, options.signal);
       try {
         for (let step = MORE_COMMITS; step > 0; step--) if (revision > BigInt(step)) await member.compact(revision - BigInt(step), options);
         return await member.compact(revision, options);
@@ -89,7 +88,9 @@ export function openUpkeep(access: ClusterAccess, { keyPrefix = '/etcd-warden' }
     },
     compactRevision: async (signal) => {
       try {
-        return await client.run('asking for the compact revision', signal, (attempt) => compactRevision(attempt, unwritten), READ_MS);
+        return await client.run('asking for the compact revision', signal, (attempt) => compactRevision(attempt, unwritten), {
+          timeoutMs: READ_MS,
+        });
       } catch (error) {
         if (signal?.aborted) throw error;
         return undefined;
@@ -116,7 +117,7 @@ export function openUpkeep(access: ClusterAccess, { keyPrefix = '/etcd-warden' }
 }
 
 /** The endpoint that is first to answer a linearizable read: a call that may take minutes must not go to one that hangs. */
-async function quorate(access: ClusterAccess, signal: AbortSignal | undefined): Promise<MemberClient> {
+async function quorate(access: ClusterAccess, client: CoordinationClient, signal: AbortSignal | undefined): Promise<MemberClient> {
   const members = credentialsOf(access).endpoints.map(({ url }) => new MemberClient(access, url));
   const stop = new AbortController();
   const failures: WardenError[] = [];
@@ -124,6 +125,8 @@ async function quorate(access: ClusterAccess, signal: AbortSignal | undefined): 
   try {
     const tries = members.map(async (member) => {
       try {
+        // A member that is a cluster of its own agrees with itself at once.
+        await client.admit(member.endpoint, stop.signal);
         await member.linearizableRead(stop.signal);
         return member;
       } catch (error) {

@@ -174,7 +174,9 @@ async function withLock<T>(
   const { cluster, access } = scene;
   const { keyPrefix } = cluster;
   const { logger, signal } = context;
-  const coordination = cluster.coordinate ? openCoordination(access, { keyPrefix, logger }) : undefined;
+  // Of the cluster that was looked at: whatever is done is done to its members.
+  const clusterId = BigInt(`0x${state.clusterId}`);
+  const coordination = cluster.coordinate ? openCoordination(access, { keyPrefix, clusterId, logger }) : undefined;
   try {
     const longestMs = Math.max(0, ...state.members.filter(({ reachable }) => reachable).map(predictedFreezeMs));
     const ownership = openOwnership({

@@ -25,7 +25,10 @@ export async function withMemberLock<T>(
   work: (confirm: () => Promise<void>) => Promise<T>,
 ): Promise<T> {
   const { keyPrefix } = cluster;
-  const coordination = cluster.coordinate ? openCoordination(accessTo(sight, accessOf(cluster)), { keyPrefix, logger }) : undefined;
+  const { clusterId } = sight;
+  const coordination = cluster.coordinate
+    ? openCoordination(throughHealthy(sight, accessOf(cluster)), { keyPrefix, clusterId, logger })
+    : undefined;
   try {
     const ownership = openOwnership({ coordination, purpose, elected: false, ttlSeconds: TTL_SECONDS, keyPrefix, logger });
     await ownership.take(signal);
@@ -39,8 +42,8 @@ export async function withMemberLock<T>(
   }
 }
 
-/** Without those who belong to another cluster, although their addresses were named: a lock there would keep nobody off, and be a write where nothing is to be written. */
-function accessTo(sight: MembershipSight, access: ClusterAccess): ClusterAccess {
+/** Through whoever takes part in the quorum, whether it is configured or was found. */
+function throughHealthy(sight: MembershipSight, access: ClusterAccess): ClusterAccess {
   const endpoints = healthyOf(sight).flatMap(({ endpoint }) => endpoint ?? []);
   // Without any there is no quorum, and so no lock: they say why.
   return endpoints.length === 0 ? access : { ...access, endpoints, discover: false };

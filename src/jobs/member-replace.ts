@@ -100,10 +100,11 @@ export async function openReplace(
   const { signal } = context;
   const memory: Memory = { note: undefined, dataMoved: request.dataMoved, checked: false };
   const look = (inner: AbortSignal): Promise<World> => lookAt(request, { access, manager, memory, now: context.now }, inner);
-  // Whatever is written, the note and the lock, goes to members of the majority alone: a configured endpoint may be that of a member which is a cluster of its own.
   const seen = await look(signal);
-  const safe: ClusterAccess = { ...access, endpoints: votersOf(seen, access), discover: false };
-  const upkeep = openUpkeep(safe, { keyPrefix: cluster.keyPrefix });
+  const { clusterId } = seen.sight;
+  // Note and lock go through those who stay: what the broken one answers, a damaged database say, is not to be believed although it is of this cluster.
+  const staying: ClusterAccess = { ...access, endpoints: votersOf(seen, access), discover: false };
+  const upkeep = openUpkeep(staying, { keyPrefix: cluster.keyPrefix, clusterId });
   const note = openNote({
     upkeep,
     keyPrefix: cluster.keyPrefix,
@@ -112,7 +113,7 @@ export async function openReplace(
     member: request.member,
     logger: context.logger,
   });
-  const locks = lockOf(cluster, safe, context);
+  const locks = lockOf(cluster, staying, clusterId, context);
   try {
     memory.note = await note.read(signal);
     const first = memory.note === undefined ? seen : await look(signal);
@@ -308,8 +309,8 @@ interface Locks {
  * The lock of the cluster, for single steps only: people may take hours to start a member, and backups go on meanwhile. Where no lease can be had, because NOSPACE or
  * CORRUPT is armed, a step goes on without when no daemon is elected that might be curing just now.
  */
-function lockOf(cluster: ClusterConfig, access: ClusterAccess, { signal, logger, progress }: JobContext): Locks {
-  const coordination = cluster.coordinate ? openCoordination(access, { keyPrefix: cluster.keyPrefix, logger }) : undefined;
+function lockOf(cluster: ClusterConfig, access: ClusterAccess, clusterId: bigint, { signal, logger, progress }: JobContext): Locks {
+  const coordination = cluster.coordinate ? openCoordination(access, { keyPrefix: cluster.keyPrefix, clusterId, logger }) : undefined;
   async function take(purpose: string): Promise<{ release(): Promise<void> } | undefined> {
     if (coordination === undefined) return undefined;
     const giveUpMs = performance.now() + LOCK_PATIENCE_MS;

@@ -52,6 +52,7 @@ function lockOf(): {
     released: 0,
     lose: ((): void => {}) as (holder: string | undefined) => void,
     lock: {
+      clusterId: 0xaan,
       onLost: (listener: (holder: string | undefined) => void) => {
         self.lose = listener;
       },

@@ -60,6 +60,8 @@ export interface FakeMember extends AsyncDisposable {
   revision: bigint;
   status: FakeStatus;
   snapshot: SnapshotScript | undefined;
+  /** That a login here gives, and without which nothing is answered; undefined = anybody is answered. */
+  token: string | undefined;
   /** What MemberList answers; itself alone by default. */
   members: { readonly id: bigint; readonly name: string; readonly clientUrls: readonly string[]; readonly isLearner?: boolean }[];
   /** Answers in place of the usual one, by method (`etcdserverpb.KV/Range`); throw a GrpcFailure to fail, never resolve to hang. */
@@ -113,13 +115,18 @@ export async function startFakeMember(options: FakeMemberOptions = {}): Promise<
     'etcdserverpb.KV/Compact': () => encode([1, member.header()]),
     'etcdserverpb.Lease/LeaseGrant': () => encode([1, member.header()], [2, 1], [3, LEASE_SECONDS]),
     'etcdserverpb.Lease/LeaseRevoke': () => encode([1, member.header()]),
-    'etcdserverpb.Auth/Authenticate': () => encode([1, member.header()], [2, 'token.1']),
+    'etcdserverpb.Auth/Authenticate': () => encode([1, member.header()], [2, member.token ?? 'token.1']),
   };
 
   function unary(method: string): (call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) => void {
     return (call, done) => {
       const request = decode(call.request);
       calls.push({ method, request, metadata: call.metadata });
+      const authenticate = method === 'etcdserverpb.Auth/Authenticate';
+      if (!authenticate && member.token !== undefined && call.metadata.get('token')[0] !== member.token) {
+        done({ code: Code.UNAUTHENTICATED, details: 'etcdserver: invalid auth token' });
+        return;
+      }
       void answerCall(done, async () => member.answers.get(method)?.(request, call.metadata) ?? usual[method]!());
     };
   }
@@ -193,6 +200,7 @@ export async function startFakeMember(options: FakeMemberOptions = {}): Promise<
       dbSizeQuota: 2 * 1024 ** 3,
       ...options.status,
     },
+    token: undefined,
     members: [{ id: memberId, name, clientUrls: [endpoint] }],
     answers: new Map(),
     calls,

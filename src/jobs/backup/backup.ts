@@ -25,7 +25,7 @@ import { clusterOf, withStores } from '../stores.ts';
 import type { BackupRequest, BackupResult, JobContext, StoreResult } from '../types.ts';
 import type { AttemptResult } from './attempt.ts';
 import { Destinations } from './destinations.ts';
-import { exclude, type Exclusion } from './exclusion.ts';
+import { exclude, sameCluster, type Exclusion } from './exclusion.ts';
 import { belongsTo, seenOf, type Belonging } from './generation.ts';
 import { composeManifest } from './manifest.ts';
 import { streamFromMembers, type Streamed } from './members.ts';
@@ -120,6 +120,7 @@ class BackupRun {
     );
     this.#exclusion = exclusion;
     try {
+      sameCluster(exclusion, view.clusterId);
       for (const note of view.notes) this.#warn('cluster', note);
       this.#warnings.push(...exclusion.warnings);
       // Read under the lock: two first backups one after the other must see each other, or they would begin two histories.

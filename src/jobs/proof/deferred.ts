@@ -16,7 +16,7 @@ import { hex } from '../../etcd/ids.ts';
 import type { ClusterView } from '../../etcd/types.ts';
 import type { Store } from '../../store/types.ts';
 import { toolName } from '../../version.ts';
-import { exclude } from '../backup/exclusion.ts';
+import { exclude, sameCluster } from '../backup/exclusion.ts';
 import { loadCatalog } from '../catalog.ts';
 import { identityFor } from '../identity.ts';
 import { examineCopy } from '../reread.ts';
@@ -45,6 +45,7 @@ export async function proveCluster(stores: readonly Store[], cluster: ClusterCon
     try {
       const signal = AbortSignal.any([context.signal, exclusion.signal]);
       const view = await observeCluster(access, { signal, logger: context.logger });
+      sameCluster(exclusion, view.clusterId);
       const catalog = await loadCatalog(stores, name, signal);
       const run: Run = {
         stores,

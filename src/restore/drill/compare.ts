@@ -31,7 +31,7 @@ export class Comparison {
     this.#record = record;
     this.#signal = signal;
     this.#progress = progress;
-    this.#keys = new CoordinationClient(access, MAX_REPLY);
+    this.#keys = new CoordinationClient(access, { maxReplyBytes: MAX_REPLY });
   }
 
   close(): void {

@@ -46,7 +46,7 @@ test('a frozen member costs one deadline, and only once', async () => {
   frozen.pause();
   const started = performance.now();
   const deadlineMs = 4_000;
-  const view = await observeCluster(cluster.access({ requestTimeoutMs: deadlineMs }));
+  const view = await observeCluster(cluster.access({ requestTimeoutMs: deadlineMs, dialTimeoutMs: 2 * deadlineMs }));
   expect(performance.now() - started).toBeLessThan(2 * deadlineMs);
   expect(view.members.filter((member) => !member.reachable)).toMatchObject([
     { endpoint: frozen.endpoint, name: frozen.name, error: { code: 'timeout' } },
