@@ -1,8 +1,10 @@
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { detectPlatform, type DetectedPlatform } from './platform.ts';
+
+const FIXTURES = join(import.meta.dirname, '../../../test/fixtures');
 
 let root: string;
 beforeEach(async () => {
@@ -42,6 +44,14 @@ describe('the platform of a machine', () => {
     await file('etc/kubernetes/manifests/etcd.yaml', MANIFEST);
     expect(await detect()).toEqual({ platform: 'kubeadm', reason: '/etc/kubernetes/manifests/etcd.yaml exists', dataDir: '/var/lib/etcd' });
   });
+
+  test.each(['v1.31.14/etcd', 'v1.31.14/etcd-joined', 'v1.37.2/etcd', 'v1.37.2/etcd-joined', 'v1.37.2/etcd-ipv6'])(
+    'is kubeadm by what kubeadm %s wrote',
+    async (written) => {
+      await file('etc/kubernetes/manifests/etcd.yaml', await readFile(join(FIXTURES, `kubeadm-${written}.yaml`), 'utf8'));
+      expect(await detect()).toMatchObject({ platform: 'kubeadm', dataDir: '/var/lib/etcd' });
+    },
+  );
 
   test('is kubeadm still while the steps of a restore keep the static pod away', async () => {
     await file('etc/kubernetes/manifests.before-restore/etcd.yaml', MANIFEST);
