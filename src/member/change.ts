@@ -77,11 +77,11 @@ interface Request<Result> {
 
 async function change<Result>(sight: MembershipSight, what: string, options: ChangeOptions, request: Request<Result>): Promise<Result> {
   const { access, context, patienceMs = PATIENCE_MS } = options;
-  const endpoint = through(sight, request.avoid);
-  const client = new MemberClient(access, endpoint);
+  const endpoints = through(sight, request.avoid);
+  let client = new MemberClient(access, endpoints[0]);
   const giveUpMs = performance.now() + patienceMs;
   try {
-    for (;;) {
+    for (let turn = 1; ; turn++) {
       if (context.signal.aborted) throw interruption(context.signal, what);
       try {
         return await request.call(client, context.signal);
@@ -91,6 +91,10 @@ async function change<Result>(sight: MembershipSight, what: string, options: Cha
         const passes = refusal instanceof WardenError && request.passing.includes(refusal.code);
         if (!passes || performance.now() >= giveUpMs) throw refusal;
         context.progress({ step: 'wait', message: `etcd refuses ${what} for now: ${refusal.message}` });
+        if (refusal.code === 'peers-not-connected') {
+          client.close();
+          client = new MemberClient(access, endpoints[turn % endpoints.length] ?? endpoints[0]);
+        }
       }
       await sleep(POLL_MS, undefined, { signal: context.signal }).catch(() => undefined);
     }
@@ -100,15 +104,19 @@ async function change<Result>(sight: MembershipSight, what: string, options: Cha
 }
 
 /**
- * The leader, which is connected to everybody and alone knows how far a learner is; else the voter that answers fastest. A member that leaves must not be the
- * one that is asked: it may be gone before it has answered.
+ * Whom to ask, in order. The leader first, which is connected to everybody and alone knows how far a learner is; then the voters that answer fastest. Each judges
+ * by its own connections, and one that a request failed late may call a peer unreachable for as long as its streams last, although everything arrives
+ * (rafthttp/peer_status.go: only a new connection makes it active again). A member that leaves must not be the one that is asked: it may be gone before it has
+ * answered.
  */
-function through(sight: MembershipSight, avoid: bigint | undefined): string {
+function through(sight: MembershipSight, avoid: bigint | undefined): readonly [string, ...string[]] {
   const healthy = healthyOf(sight).filter(({ id }) => id !== avoid);
-  const leader = healthy.find(({ id }) => id === sight.leader);
-  const chosen = leader ?? healthy.toSorted((a, b) => (a.readMs ?? 0) - (b.readMs ?? 0))[0];
-  if (chosen?.endpoint === undefined) throw new WardenError('no-quorum', `no voter of ${sight.cluster} is left that could be asked`);
-  return chosen.endpoint;
+  const order = healthy.toSorted(
+    (a, b) => Number(b.id === sight.leader) - Number(a.id === sight.leader) || (a.readMs ?? 0) - (b.readMs ?? 0),
+  );
+  const [first, ...others] = order.flatMap(({ endpoint }) => endpoint ?? []);
+  if (first === undefined) throw new WardenError('no-quorum', `no voter of ${sight.cluster} is left that could be asked`);
+  return [first, ...others];
 }
 
 async function lookAfter<Result>(
