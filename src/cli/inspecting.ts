@@ -10,7 +10,8 @@ import { loadCatalog } from '../jobs/catalog.ts';
 import { identityFor } from '../jobs/identity.ts';
 import { scratchFolder } from '../jobs/scratch-folder.ts';
 import type { Store } from '../store/types.ts';
-import { printable } from './output/table.ts';
+import { given } from './option-values.ts';
+import { noteTo } from './output/note.ts';
 import { clusterSettings, readCluster, withReadStores } from './selection.ts';
 import type { Answer, Invocation } from './verb.ts';
 
@@ -103,12 +104,6 @@ export async function inspect(invocation: Invocation, work: (opened: Opened, sou
   return withSources(invocation, [reference], (sources) => withSnapshot(invocation, sources, reference, (opened) => work(opened, sources)));
 }
 
-/** Something that whoever reads the answer should know, above a live progress line. */
-export function noteTo({ output }: Pick<Invocation, 'output'>, sentence: string): void {
-  if (output.live) output.rewrite('');
-  output.err(`${output.style('yellow', 'note:')} ${printable(sentence)}`);
-}
-
 /** The bytes of a key that was typed. @throws WardenError `usage` */
 export function keyArgument({ options }: Pick<Invocation, 'options'>, text: string): Buffer {
   if (options['base64Key'] !== true) return Buffer.from(text);
@@ -117,30 +112,6 @@ export function keyArgument({ options }: Pick<Invocation, 'options'>, text: stri
   if (key.toString('base64').replace(/=+$/u, '') !== text.replace(/=+$/u, ''))
     throw new WardenError('usage', `--base64-key was given, and ${JSON.stringify(text)} is no base64`);
   return key;
-}
-
-/** What was given for an option that takes a value. */
-function given({ options }: Pick<Invocation, 'options'>, name: string): string | undefined {
-  const value = options[name];
-  return typeof value === 'string' ? value : undefined;
-}
-
-/** A whole number from an option; undefined when it was not given. @throws WardenError `usage` */
-export function numberOption(invocation: Pick<Invocation, 'options'>, name: string, least: number): number | undefined {
-  const value = given(invocation, name);
-  if (value === undefined) return undefined;
-  const number = /^\d{1,15}$/u.test(value) ? Number(value) : -1;
-  if (number < least) throw new WardenError('usage', `--${name} ${JSON.stringify(value)} is not a whole number from ${least} on`);
-  return number;
-}
-
-/** `--revision`. @throws WardenError `usage` */
-export function revisionOption(invocation: Pick<Invocation, 'options'>): bigint | undefined {
-  const value = given(invocation, 'revision');
-  if (value === undefined) return undefined;
-  if (!/^[1-9]\d{0,18}$/u.test(value))
-    throw new WardenError('usage', `--revision ${JSON.stringify(value)} is not a revision`, { hint: 'a whole number from 1 on' });
-  return BigInt(value);
 }
 
 /** A key in JSON: as text where it is UTF-8, else in base64. */

@@ -5,7 +5,7 @@ import { WardenError } from '../errors.ts';
 import { isFileReference } from '../inspect/open.ts';
 import type { RestoreOrder } from '../jobs/restore/prepare.ts';
 import { PLATFORMS, type Content, type Platform } from '../restore/types.ts';
-import { numberOption, revisionOption } from './inspecting.ts';
+import { numberOption, revisionOption } from './option-values.ts';
 import type { Invocation } from './verb.ts';
 
 type Words = Pick<Invocation, 'arguments' | 'options'>;

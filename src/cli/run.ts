@@ -1,6 +1,6 @@
 /** From words to an exit code: parses strictly, loads the configuration, runs the verb, prints its answer. */
 import { Argument, Command, CommanderError, Option } from 'commander';
-import { loadConfig, type LoadedConfig, type Use } from '../config/load.ts';
+import type { LoadedConfig, Use } from '../config/load.ts';
 import { flagOptions, type FlagScope } from '../config/flags.ts';
 import { WardenError } from '../errors.ts';
 import { silentLogger, type Logger } from '../telemetry/logger.ts';
@@ -175,6 +175,8 @@ async function runVerb(
   const json = options['json'] === true;
   const alone = verb.alone?.[args[0] ?? ''];
   if (alone !== undefined) return print(await alone(), output, json);
+  // Not for `--help` and the like.
+  const { loadConfig } = await import('../config/load.ts');
   const loaded: LoadedConfig = loadConfig({
     flags: configFlags(verb, options),
     env,

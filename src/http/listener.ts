@@ -2,8 +2,7 @@
  * A listener that stands up to what lies on a network: many idle connections, slow or huge requests, methods and paths that nobody serves.
  * Answers are small and made in memory; a request body is read by nobody but the handler that wants one, up to a limit.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { asError, WardenError } from '../errors.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -67,9 +66,12 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     requireHostHeader: true,
   };
   const serve = (request: IncomingMessage, response: ServerResponse): void => void respond(request, response, options);
+  // Not imported: an import reads every export of node:http, and some of them load undici, the whole of fetch, for as long as the daemon lives.
+  const http = process.getBuiltinModule('node:http');
+  const https = process.getBuiltinModule('node:https');
   const tlsServer =
-    options.tls === undefined ? undefined : createTlsServer({ ...limits, ...options.tls, handshakeTimeout: headersTimeout }, serve);
-  const server: Server = tlsServer ?? createServer(limits, serve);
+    options.tls === undefined ? undefined : https.createServer({ ...limits, ...options.tls, handshakeTimeout: headersTimeout }, serve);
+  const server: Server = tlsServer ?? http.createServer(limits, serve);
   evictOldestIdle(server, options.maxConnections ?? MAX_CONNECTIONS);
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     const status = CLIENT_ERRORS[error.code ?? ''] ?? '400 Bad Request';

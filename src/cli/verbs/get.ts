@@ -6,7 +6,8 @@ import { isSecret, showValue, type ShownValue } from '../../inspect/display/valu
 import { similarKeys } from '../../inspect/similar.ts';
 import { changeAt, chooseRevision, liveAt } from '../../inspect/state.ts';
 import type { KeyEntry, KeyRevision } from '../../inspect/types.ts';
-import { inspect, keyArgument, keyJson, leaseJson, leaseText, revisionOption, snapshotJson, type Opened } from '../inspecting.ts';
+import { inspect, keyArgument, keyJson, leaseJson, leaseText, snapshotJson, type Opened } from '../inspecting.ts';
+import { revisionOption } from '../option-values.ts';
 import type { Answer, Invocation } from '../verb.ts';
 
 export async function run(invocation: Invocation): Promise<Answer> {

@@ -11,12 +11,12 @@ import {
   keyJson,
   leaseJson,
   leaseText,
-  noteTo,
   snapshotJson,
   withSnapshot,
   type Opened,
   type Sources,
 } from '../inspecting.ts';
+import { noteTo } from '../output/note.ts';
 import { renderTable, type Column } from '../output/table.ts';
 import type { Answer, Invocation } from '../verb.ts';
 import { notThere } from './get.ts';

@@ -5,18 +5,9 @@ import { prefixRange } from '../../inspect/range.ts';
 import { chooseRevision, liveAt } from '../../inspect/state.ts';
 import { summarize, type PrefixSize, type Summary } from '../../inspect/summary.ts';
 import type { KeyRevision } from '../../inspect/types.ts';
-import {
-  inspect,
-  keyArgument,
-  keyJson,
-  leaseJson,
-  leaseText,
-  noteTo,
-  numberOption,
-  revisionOption,
-  snapshotJson,
-  type Opened,
-} from '../inspecting.ts';
+import { inspect, keyArgument, keyJson, leaseJson, leaseText, snapshotJson, type Opened } from '../inspecting.ts';
+import { numberOption, revisionOption } from '../option-values.ts';
+import { noteTo } from '../output/note.ts';
 import { streamJson, streamTable } from '../output/stream.ts';
 import { renderTable, wrapText, type Column } from '../output/table.ts';
 import type { Answer, Invocation } from '../verb.ts';

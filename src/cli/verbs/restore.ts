@@ -6,7 +6,7 @@ import { performRestore } from '../../jobs/restore/perform.ts';
 import { prepareRestore, type PreparedRestore, type RestoreInputs } from '../../jobs/restore/prepare.ts';
 import { planRestore } from '../../restore/plan/plan.ts';
 import type { RestorePlan } from '../../restore/plan/types.ts';
-import { noteTo } from '../inspecting.ts';
+import { noteTo } from '../output/note.ts';
 import { restoredJson, restoredText } from '../output/restored.ts';
 import { printable, wrapText } from '../output/table.ts';
 import { fileNamed, restoreOrder } from '../restore-order.ts';
