@@ -8,6 +8,7 @@ import { silentLogger, type Logger } from '../telemetry/logger.ts';
 import { interruption } from './call-errors.ts';
 import { type Attempt, Link } from './coordination-link.ts';
 import { credentialsOf } from './credentials.ts';
+import { refusedForNow, throughElections } from './elections.ts';
 import { hex } from './ids.ts';
 import { clusterOfMost, distinct, type Identity, majorityOf, nobodyAnswers } from './majority.ts';
 import type { ClusterAccess } from './types.ts';
@@ -27,6 +28,17 @@ export interface RunOptions {
   readonly timeoutMs?: number | undefined;
   /** Where something is held already. */
   readonly clusterId?: bigint | undefined;
+}
+
+/** One time around the endpoints. */
+interface Round {
+  readonly what: string;
+  readonly signal: AbortSignal | undefined;
+  readonly clusterId: bigint;
+  /** ms of each attempt. */
+  readonly attemptMs: number;
+  /** Of the whole, Date.now(). */
+  readonly end: number;
 }
 
 /** Failures after which another endpoint may answer. */
@@ -56,8 +68,8 @@ export class CoordinationClient {
   }
 
   /**
-   * Carries out an operation at the first endpoint that can, within twice the request timeout. The operation may be repeated after an unclear
-   * failure, so it must come out the same when it had been carried out before.
+   * Carries out an operation at the first endpoint that can, within twice the request timeout; while they elect, they are asked again. The operation may be
+   * repeated after an unclear failure, so it must come out the same when it had been carried out before.
    * @throws WardenError what the last endpoint said; `cluster-ids-disagree` when the endpoints are of several clusters without a majority, when most are of
    *   another one by now than that which was chosen before, and when nobody of that one is left
    */
@@ -74,6 +86,12 @@ export class CoordinationClient {
     await this.#meet(clusterId, attemptMs, signal);
     this.#askAgain();
     this.#tellStrays(clusterId);
+    // Whoever is cut off refuses as whoever elects does: the others come first.
+    const patience = { timeoutMs: end - Date.now(), signal };
+    return throughElections(patience, () => this.#around({ what, signal, clusterId, attemptMs, end }, operation));
+  }
+
+  async #around<T>({ what, signal, clusterId, attemptMs, end }: Round, operation: (attempt: Attempt) => Promise<T>): Promise<T> {
     let failure: WardenError | undefined;
     for (const link of this.#usable(clusterId)) {
       const left = end - Date.now();
@@ -85,8 +103,8 @@ export class CoordinationClient {
       } catch (error) {
         const known =
           error instanceof WardenError ? error : new WardenError('etcd-failed', `${what}: ${asError(error).message}`, { cause: error });
-        // That somebody else is there says less than why those who are meant do not answer.
-        if (failure === undefined || known.code !== 'cluster-ids-disagree') failure = known;
+        // That somebody else is there says less than why those who are meant do not answer, and that they elect says the most.
+        if (failure === undefined || (known.code !== 'cluster-ids-disagree' && !refusedForNow(failure))) failure = known;
         if (!MOVE_ON.has(known.code)) break;
         // So that a silent endpoint is not what the next call waits for first.
         this.#links = [...this.#links.filter((one) => one !== link), link];

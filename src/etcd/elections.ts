@@ -14,6 +14,11 @@ const REFUSED_FOR_NOW =
 /** ms between two tries. */
 const PAUSE_MS = 100;
 
+/** An answer that may be another one a moment later. */
+export function refusedForNow(error: unknown): boolean {
+  return REFUSED_FOR_NOW.test(asError(error).message);
+}
+
 export interface Patience {
   /** ms for all tries together. */
   readonly timeoutMs: number;
@@ -33,7 +38,7 @@ export async function throughElections<T>({ timeoutMs, signal }: Patience, ask: 
     try {
       return await ask(leftMs);
     } catch (error) {
-      const refused = REFUSED_FOR_NOW.test(asError(error).message);
+      const refused = refusedForNow(error);
       leftMs = Math.floor(end - performance.now() - PAUSE_MS);
       // The last word of an election says more than that the rest of a deadline was too short.
       if (!refused && leftMs <= 0 && signal?.aborted !== true) throw refusal ?? error;

@@ -3,6 +3,7 @@ import { status as Code } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { MemberClient } from '../../../src/etcd/member.ts';
 import type { ClusterAccess } from '../../../src/etcd/types.ts';
+import { openUpkeep } from '../../../src/etcd/upkeep.ts';
 import { type FakeMember, GrpcFailure, startFakeMember } from '../../support/fake-member.ts';
 
 const ALARM = 'etcdserverpb.Maintenance/Alarm';
@@ -22,10 +23,10 @@ function access(requestTimeoutMs: number): ClusterAccess {
 }
 
 /** Refuses so many times, then answers as usual. */
-function refuse(method: string, times: number, details = 'raft proposal dropped', code = Code.UNKNOWN): void {
-  const usual = member.count(method) + times;
-  member.answers.set(method, () => {
-    if (member.count(method) === usual) member.answers.delete(method);
+function refuse(method: string, times: number, details = 'raft proposal dropped', code = Code.UNKNOWN, by = member): void {
+  const usual = by.count(method) + times;
+  by.answers.set(method, () => {
+    if (by.count(method) === usual) by.answers.delete(method);
     throw new GrpcFailure(code, details);
   });
 }
@@ -54,6 +55,16 @@ describe('while a cluster elects', () => {
     await expect(client.disarmNoSpace(7n)).rejects.toMatchObject({ code: 'no-quorum' });
     expect([COMPACT, ALARM].map((method) => member.count(method))).toEqual([1, 1]);
   });
+});
+
+test('what any member may answer is asked of all of them in turn until one does, a dead one among them or not', async () => {
+  await using other = await startFakeMember({ memberId: 2n });
+  const members = [member, other];
+  const upkeep = openUpkeep({ ...access(10_000), endpoints: [member.endpoint, 'http://127.0.0.1:1', other.endpoint] });
+  for (const one of members) refuse(RANGE, 2, 'raft proposal dropped', Code.UNKNOWN, one);
+  expect(await upkeep.readKey('/key')).toBeUndefined();
+  expect(members.map((one) => one.count(RANGE)).toSorted((a, b) => a - b)).toEqual([2, 3]);
+  upkeep.close();
 });
 
 test('an election that does not end is told within the one deadline', async () => {
