@@ -229,16 +229,24 @@ describe('three members and a learner', () => {
   test('H11: Compact asked of another member again is answered when that member has deleted everything too', async () => {
     await cluster.fill({ keys: 25_000, valueBytes: 10, prefix: '/small/' });
     // The first hundred keys again and again: many revisions, few keys.
-    for (let seed = 2; seed < 12; seed++) await cluster.fill({ keys: 2_500, valueBytes: 10, prefix: '/small/', seed });
-    const [leader, follower] = [await cluster.leader(), (await cluster.followers())[0]!];
-    const { revision } = await leader.status();
     const metrics = openMetrics(cluster.access(), { urlTemplate: undefined, tls: undefined });
-    const runs = async (): Promise<boolean | undefined> => compactionRuns(await metrics.read(follower.endpoint));
-    const first = asking(leader.endpoint, (client) => client.compact(revision, { timeoutMs: 60_000 }));
-    await until(async () => (await runs()) === true, 'the follower does not compact', { everyMs: 2 });
-    expect(await asking(follower.endpoint, (client) => client.compact(revision, { timeoutMs: 60_000 }))).toBe('already');
-    expect(await runs()).toBe(false);
-    expect(await first).toBe('compacted');
+    let met = false;
+    // On a busy machine the follower may be done before anybody looks.
+    for (let round = 0; round < 10 && !met; round++) {
+      for (let seed = 2; seed < 12; seed++) await cluster.fill({ keys: 2_500, valueBytes: 10, prefix: '/small/', seed: 10 * round + seed });
+      const [leader, follower] = [await cluster.leader(), (await cluster.followers())[0]!];
+      const { revision } = await leader.status();
+      const runs = async (): Promise<boolean | undefined> => compactionRuns(await metrics.read(follower.endpoint));
+      let over = false;
+      const first = asking(leader.endpoint, (client) => client.compact(revision, { timeoutMs: 60_000 })).finally(() => (over = true));
+      while (!over && !met) met = (await runs()) === true;
+      if (met) {
+        expect(await asking(follower.endpoint, (client) => client.compact(revision, { timeoutMs: 60_000 }))).toBe('already');
+        expect(await runs()).toBe(false);
+      }
+      expect(await first).toBe('compacted');
+    }
+    expect(met).toBe(true);
   });
 
   test('without a quorum a compaction is refused in time, and the compact revision is not known', async () => {
