@@ -237,9 +237,11 @@ describe('three members and a learner', () => {
       const [leader, follower] = [await cluster.leader(), (await cluster.followers())[0]!];
       const { revision } = await leader.status();
       const runs = async (): Promise<boolean | undefined> => compactionRuns(await metrics.read(follower.endpoint));
-      let over = false;
-      const first = asking(leader.endpoint, (client) => client.compact(revision, { timeoutMs: 60_000 })).finally(() => (over = true));
-      while (!over && !met) met = (await runs()) === true;
+      const compaction = { over: false };
+      const first = asking(leader.endpoint, (client) => client.compact(revision, { timeoutMs: 60_000 })).finally(
+        () => (compaction.over = true),
+      );
+      while (!compaction.over && !met) met = (await runs()) === true;
       if (met) {
         expect(await asking(follower.endpoint, (client) => client.compact(revision, { timeoutMs: 60_000 }))).toBe('already');
         expect(await runs()).toBe(false);

@@ -231,9 +231,9 @@ describe('three members', () => {
     for (let round = 0; round < 10 && !shows; round++) {
       for (let seed = 1; seed < 11; seed++) await cluster.fill({ keys: 2_500, valueBytes: 10, prefix: '/small/', seed: 10 * round + seed });
       ({ revision } = await cluster.members[0]!.status());
-      let runs = true;
-      const done = cluster.etcdctl(['compact', '--physical', String(revision)]).finally(() => (runs = false));
-      while (runs && !shows) shows = (await look(cluster)).state.members.some(({ compacting }) => compacting);
+      const compaction = { runs: true };
+      const done = cluster.etcdctl(['compact', '--physical', String(revision)]).finally(() => (compaction.runs = false));
+      while (compaction.runs && !shows) shows = (await look(cluster)).state.members.some(({ compacting }) => compacting);
       await done;
     }
     expect(shows).toBe(true);
