@@ -95,9 +95,11 @@ const LOOKUP_MS = 2_000;
 export async function prepareRestore(order: RestoreOrder, inputs: RestoreInputs, context: JobContext): Promise<PreparedRestore> {
   const { signal } = context;
   const members = resolveMembers(order.members);
-  const [platform, installed, owner] = await Promise.all([
+  // It takes a program's start, in which the backup can be looked into.
+  const asked = installedEtcd(signal);
+  asked.catch(() => undefined); // told where it is waited for, unless something else ends this first
+  const [platform, owner] = await Promise.all([
     order.platform === 'auto' ? detectPlatform(signal) : named(order.platform),
-    installedEtcd(signal),
     order.owner === undefined ? undefined : ownerOf(order.owner, signal),
   ]);
   const dataDir = order.dataDir ?? usualDataDir(platform, order.members.planOnly);
@@ -106,26 +108,27 @@ export async function prepareRestore(order: RestoreOrder, inputs: RestoreInputs,
   const { source, chosen, seen } = opened;
   try {
     requireKnownSchema(seen?.head ?? source.backup?.manifest ?? {}, 'a data directory');
+    const installed = await asked;
     const minor = chooseMinor({ asked: order.etcdVersion, backup: source.backup?.manifest.etcdVersion, head: seen?.head, installed });
     const content: Content = { ...order.content, revision: opened.revision };
     const { initialCluster } = members;
     const token = order.token ?? deriveToken({ identity: source.identity, initialCluster, attempt: order.attempt, content });
     const cluster = newCluster(initialCluster, token);
     context.progress({ step: 'look', message: 'looking who answers at the peer URLs' });
-    const [alive, builder, everywhere] = await Promise.all([
+    // Where nobody insists on etcdutl, too little room for the file that it reads is a reason to build natively.
+    const plainFile = order.builder === 'etcdutl';
+    // A plan says `--replace` where it is needed.
+    const replace = order.replace || order.members.planOnly;
+    const space = { neededBytes: source.databaseBytes, replace, owner, plainFile, signal };
+    const [alive, builder, everywhere, room] = await Promise.all([
       attempt(() => refuseLiveCluster({ cluster, targets: members.names, access: inputs.access, signal }), { notes: [], running: false }),
       chooseBuilder(
         { builder: order.builder, etcdutl: order.etcdutl, minor: minor.minor, content, ...needs(content, source, seen) },
         signal,
       ),
       everyTarget(order, members, dataDir, signal),
+      attempt(() => checkTargets(targets, space), undefined),
     ]);
-    // Where nobody insists on etcdutl, too little room for the file that it reads is a reason to build natively.
-    const plainFile = order.builder === 'etcdutl';
-    // A plan says `--replace` where it is needed.
-    const replace = order.replace || order.members.planOnly;
-    const space = { neededBytes: source.databaseBytes, replace, owner, plainFile, signal };
-    const room = await attempt(() => checkTargets(targets, space), undefined);
     const before = madeBefore(inputs.catalog ?? { backups: [], acceptances: [] }, {
       clusterId: hex(cluster.clusterId),
       attempt: order.attempt,
