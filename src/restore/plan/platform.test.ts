@@ -79,6 +79,39 @@ describe('the platform of a machine', () => {
     expect(await detect()).toMatchObject({ platform: 'plain' });
   });
 
+  test('is systemd as Debian sets it up, whose data are where the environment file says, and else where the unit does', async () => {
+    await file(
+      'lib/systemd/system/etcd.service',
+      '[Service]\nEnvironment=DAEMON_ARGS=\nEnvironment=ETCD_NAME=%H\nEnvironment=ETCD_DATA_DIR=/var/lib/etcd/default\nEnvironmentFile=-/etc/default/%p\n#ExecStart=/usr/bin/etcd --data-dir=/no\nExecStart=/usr/bin/etcd $DAEMON_ARGS\n',
+    );
+    expect(await detect()).toMatchObject({ unit: 'etcd', dataDir: '/var/lib/etcd/default' });
+    await file('etc/default/etcd', '# ETCD_DATA_DIR="/commented"\nETCD_DATA_DIR="/srv/etcd"\nETCD_WAL_DIR=/srv/wal\n');
+    expect(await detect()).toMatchObject({ dataDir: '/srv/etcd', walDir: '/srv/wal' });
+    await file('etc/default/etcd', 'DAEMON_ARGS="--name m1 --data-dir /srv/by-flag"\nETCD_DATA_DIR=/srv/etcd\n');
+    expect(await detect()).toMatchObject({ dataDir: '/srv/by-flag' });
+  });
+
+  test('is systemd with what was added to the unit: drop-ins in their order, files by a pattern, an empty list', async () => {
+    await file('lib/systemd/system/etcd.service', '[Service]\nEnvironmentFile=/etc/old.env\nExecStart=/usr/bin/etcd\n');
+    await file('etc/old.env', 'ETCD_DATA_DIR=/old\n');
+    await file('etc/systemd/system/etcd.service.d/20-mine.conf', '[Service]\nEnvironmentFile=\nEnvironmentFile=/etc/etcd-*.env\n');
+    await file('usr/lib/systemd/system/etcd.service.d/10-theirs.conf', '[Service]\nEnvironment=ETCD_WAL_DIR=/wal\n');
+    await file('run/systemd/system/etcd.service.d/README', 'ETCD_WAL_DIR=/read-me\n');
+    await file('etc/etcd-1.env', 'ETCD_DATA_DIR=/one\n');
+    await file('etc/etcd-2.env', 'ETCD_DATA_DIR=/two\n');
+    expect(await detect()).toMatchObject({ dataDir: '/two', walDir: '/wal' });
+  });
+
+  test('is systemd with a configuration file, beside which etcd reads nothing else', async () => {
+    await file(
+      'etc/systemd/system/etcd.service',
+      '[Service]\nEnvironment=ETCD_DATA_DIR=/no\nExecStart=/usr/bin/etcd --config-file /etc/etcd/etcd.conf.yml\n',
+    );
+    expect(await detect()).toEqual({ platform: 'systemd', reason: 'etcd.service is in /etc/systemd/system', unit: 'etcd' });
+    await file('etc/etcd/etcd.conf.yml', "name: m1\ndata-dir: '/data/etcd' # ours\n# wal-dir: /no\nwal-dir: /data/wal\n");
+    expect(await detect()).toMatchObject({ dataDir: '/data/etcd', walDir: '/data/wal' });
+  });
+
   test('a path that holds a variable is no path', async () => {
     await file('lib/systemd/system/etcd.service', '[Service]\nExecStart=/usr/bin/etcd --data-dir=${DATA}\n');
     expect(await detect()).toEqual({ platform: 'systemd', reason: 'etcd.service is in /lib/systemd/system', unit: 'etcd' });

@@ -1,20 +1,16 @@
 /** Where etcd runs on this machine, by the files that each platform keeps. Nothing is asked of a service manager: it may be down in a rescue. */
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Platform } from '../types.ts';
+import { findEtcdUnit, placesIn, type Places } from './systemd-unit.ts';
 
-export interface DetectedPlatform {
+export interface DetectedPlatform extends Places {
   readonly platform: Platform;
   readonly reason: string;
   /** Of systemd, without `.service`. */
   readonly unit?: string;
-  /** Where etcd's unit or manifest puts its data, as far as that can be read. */
-  readonly dataDir?: string;
-  readonly walDir?: string;
 }
 
-/** Later ones override earlier ones. */
-const UNIT_FOLDERS = ['lib/systemd/system', 'usr/lib/systemd/system', 'etc/systemd/system', 'run/systemd/system'];
 const MANIFEST = 'etc/kubernetes/manifests/etcd.yaml';
 /** Where the steps of a restore put it meanwhile. */
 const PARKED_MANIFEST = 'etc/kubernetes/manifests.before-restore/etcd.yaml';
@@ -40,39 +36,12 @@ export async function detectPlatform(signal: AbortSignal, root = '/'): Promise<D
     const manifest = await text(join(root, path));
     if (manifest !== undefined) return { platform: 'kubeadm', reason: `/${path} exists`, ...placesIn(manifest) };
   }
-  const unit = await etcdUnit(root);
-  if (unit !== undefined)
-    return { platform: 'systemd', reason: `${unit.name}.service is in /${unit.folder}`, unit: unit.name, ...placesIn(unit.text) };
-  return { platform: 'plain', reason: 'neither RKE2, k3s, kubeadm nor a systemd unit of etcd is on this machine' };
-}
-
-async function etcdUnit(root: string): Promise<{ name: string; folder: string; text: string } | undefined> {
-  let found: { name: string; folder: string; text: string } | undefined;
-  for (const folder of UNIT_FOLDERS) {
-    const names = await readdir(join(root, folder)).catch((): string[] => []);
-    for (const name of names.toSorted()) {
-      const match = /^(etcd(?:[-_]?(?:member|server|main|\d+))?)\.service$/u.exec(name);
-      const unit = match?.[1];
-      if (unit === undefined) continue;
-      const content = await text(join(root, folder, name));
-      if (content === undefined) continue;
-      // A mask is a link to /dev/null, which reads as nothing, and hides the unit of that name in the folders before.
-      if (content.trim() !== '') found = { name: unit, folder, text: content };
-      else if (found?.name === unit) found = undefined;
-    }
+  const unit = await findEtcdUnit(root);
+  if (unit !== undefined) {
+    const { name, folder, ...places } = unit;
+    return { platform: 'systemd', reason: `${name}.service is in /${folder}`, unit: name, ...places };
   }
-  return found;
-}
-
-/** As flags or as environment, in a unit or in a manifest. Nothing where a variable stands. */
-function placesIn(content: string): { dataDir?: string; walDir?: string } {
-  const place = (flag: string, variable: string): string | undefined => {
-    const match = new RegExp(`(?:--${flag}[= ]|${variable}=)["']?(/[^\\s"'$%]+)`, 'u').exec(content);
-    return match?.[1];
-  };
-  const dataDir = place('data-dir', 'ETCD_DATA_DIR');
-  const walDir = place('wal-dir', 'ETCD_WAL_DIR');
-  return { ...(dataDir === undefined ? {} : { dataDir }), ...(walDir === undefined ? {} : { walDir }) };
+  return { platform: 'plain', reason: 'neither RKE2, k3s, kubeadm nor a systemd unit of etcd is on this machine' };
 }
 
 async function firstFound(root: string, paths: readonly string[]): Promise<string | undefined> {

@@ -223,6 +223,20 @@ describe('a unit', () => {
     expect(readFileSync(join(folder, 'calls'), 'utf8')).toContain('start --no-block etcd.service');
   });
 
+  test('is read with all environment files that a pattern names, as systemd does', async () => {
+    writeFileSync(join(folder, 'etcd-1.env'), 'ETCD_NAME=m1\nETCD_INITIAL_CLUSTER=one\n');
+    writeFileSync(join(folder, 'etcd-2.env'), 'ETCD_NAME=m2\n');
+    systemctl(
+      `LoadState=loaded\nExecStart={ argv[]=/usr/bin/etcd ; ignore_errors=no ; }\nEnvironment=ETCD_NAME=unit\nEnvironmentFiles=${folder}/etcd-*.env (ignore_errors=no)\n`,
+    );
+    const manager = unitManager('etcd.service', undefined);
+    expect(await manager.config(signal)).toMatchObject({ name: 'm2', initialCluster: 'one' });
+    rmSync(join(folder, 'etcd-1.env'));
+    rmSync(join(folder, 'etcd-2.env'));
+    // systemd would not start it either.
+    await expect(manager.config(signal)).rejects.toMatchObject({ code: 'disk-failed' });
+  });
+
   test('with a configuration file is read from that, and from nothing else', async () => {
     const file = join(folder, 'etcd.yaml');
     writeFileSync(file, 'name: m3\ninitial-cluster: m3=u\ninitial-cluster-state: existing\n');

@@ -1,5 +1,5 @@
 /** etcd as a unit of systemd. Its unit files are read through systemctl and never changed; an environment file is, when it was named. */
-import { readFile } from 'node:fs/promises';
+import { glob, readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { asError, WardenError } from '../../../errors.ts';
 import { existingInEnvironment, readEnvironment } from '../manifest/environment-file.ts';
@@ -106,9 +106,12 @@ function expanded(word: string, environment: Readonly<Record<string, string>>): 
   return [word.replace(/\$\{(\w+)\}/g, (_, name: string) => environment[name] ?? '')];
 }
 
+/** A pattern stands for files in the order of their names, systemd.exec(5). */
 async function environmentIn(path: string, optional: boolean): Promise<Readonly<Record<string, string>>> {
   try {
-    return readEnvironment(await readText(path));
+    const found = /[*?[]/.test(path) ? (await Array.fromAsync(glob(path))).toSorted() : [];
+    const texts = await Promise.all((found.length === 0 ? [path] : found).map(readText));
+    return Object.assign({}, ...texts.map(readEnvironment)) as Readonly<Record<string, string>>;
   } catch (error) {
     if (optional) return {};
     throw error;
