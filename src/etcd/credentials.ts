@@ -8,6 +8,7 @@ import { asError, WardenError } from '../errors.ts';
 import { abortable, authDisabled, explainCall } from './call-errors.ts';
 import { Channel } from './channel.ts';
 import { AUTHENTICATE } from './codecs.ts';
+import { throughElections } from './elections.ts';
 import { type Endpoint, parseEndpoint } from './endpoint.ts';
 import { TlsMaterial } from './tls.ts';
 import type { ClusterAccess } from './types.ts';
@@ -155,7 +156,9 @@ export class Credentials {
     const { requestTimeoutMs: timeoutMs, dialTimeoutMs } = this.#access;
     const channel = new Channel(endpoint, this.tls, {});
     try {
-      const reply = await channel.unary(AUTHENTICATE, { name, password }, { token: undefined, timeoutMs, dialTimeoutMs, signal });
+      const reply = await throughElections({ timeoutMs, signal }, (leftMs) =>
+        channel.unary(AUTHENTICATE, { name, password }, { token: undefined, timeoutMs: leftMs, dialTimeoutMs, signal }),
+      );
       return reply.token;
     } catch (error) {
       if (authDisabled(error)) return undefined;

@@ -9,6 +9,7 @@ import { type FakeMember, GrpcFailure, startFakeMember } from '../../support/fak
 const ALARM = 'etcdserverpb.Maintenance/Alarm';
 const RANGE = 'etcdserverpb.KV/Range';
 const MEMBER_LIST = 'etcdserverpb.Cluster/MemberList';
+const AUTHENTICATE = 'etcdserverpb.Auth/Authenticate';
 const COMPACT = 'etcdserverpb.KV/Compact';
 
 let member: FakeMember;
@@ -46,6 +47,15 @@ describe('while a cluster elects', () => {
     expect((await client.memberList({ linearizable: true })).members).toHaveLength(1);
     expect(await client.linearizableRead()).toBeGreaterThan(0);
     expect([ALARM, MEMBER_LIST, RANGE].map((method) => member.count(method))).toEqual([3, 2, 2]);
+  });
+
+  test('a login is tried again, since it goes through raft too', async () => {
+    member.token = 'token.7';
+    const known = new MemberClient({ ...access(10_000), user: 'root', password: () => 'secret' }, member.endpoint);
+    refuse(AUTHENTICATE, 2);
+    expect(await known.alarms()).toEqual([]);
+    expect(member.count(AUTHENTICATE)).toBe(3);
+    known.close();
   });
 
   test('what changes something is asked once', async () => {
