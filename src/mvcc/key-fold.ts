@@ -26,7 +26,7 @@ export interface FoldRules {
 }
 
 export interface KeyFold {
-  /** A row about the key of this digest. */
+  /** A row about the key of this digest, whose halves may be signed or not. */
   push(high: number, low: number, a: number, b?: number, c?: number): void;
   /** To be awaited between batches of rows: writes to scratch what is too much. */
   settle(): Promise<void>;
@@ -50,23 +50,27 @@ interface Part {
 }
 
 const ROW_LENGTH = 8 + 3 * 8;
+/** Of a part whose keys were foretold: a table of 8192 slots at most, since fewer may come. */
+const FIRST_KEYS = 6000;
+
 /** Rows of a part that wait for each other. */
 const ROWS_LENGTH = Math.floor(PIECE_LENGTH / 4 / ROW_LENGTH) * ROW_LENGTH;
 
 /**
  * @param options.scratch without it memory is not bounded
  * @param options.limitBytes of all tables together, FOLD_BYTES by default
+ * @param options.keys at most so many, where that is known
  */
 export function createKeyFold(
   rules: FoldRules,
-  options: { readonly scratch?: Scratch | undefined; readonly limitBytes?: number | undefined } = {},
+  options: { readonly scratch?: Scratch | undefined; readonly limitBytes?: number | undefined; readonly keys?: number } = {},
 ): KeyFold {
-  const { scratch, limitBytes = FOLD_BYTES } = options;
+  const { scratch, limitBytes = FOLD_BYTES, keys = 0 } = options;
   const { columns } = rules;
   const stateLength = 8 + columns * 8;
   const emptyTable = (): KeyTable => new KeyTable(columns, rules.words);
   const parts: Part[] = Array.from({ length: PARTS }, () => ({
-    table: emptyTable(),
+    table: new KeyTable(columns, rules.words, Math.min(keys / PARTS, FIRST_KEYS)),
     file: undefined,
     states: 0,
     rows: [],
@@ -147,8 +151,8 @@ export function createKeyFold(
         part.rows.push(piece);
         part.used = 0;
       }
-      let at = piece.writeUInt32LE(high, part.used);
-      at = piece.writeUInt32LE(low, at);
+      let at = piece.writeUInt32LE(high >>> 0, part.used);
+      at = piece.writeUInt32LE(low >>> 0, at);
       at = piece.writeDoubleLE(a, at);
       at = piece.writeDoubleLE(b, at);
       part.used = piece.writeDoubleLE(c, at);

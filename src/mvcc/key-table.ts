@@ -14,16 +14,22 @@ export class KeyTable {
   size = 0;
   readonly columns: number;
   readonly #words: boolean;
-  #digests: Uint32Array;
+  /** Signed: what fits into V8's small integers makes no object where code is not compiled yet. */
+  #digests: Int32Array;
   #mask: number;
 
-  /** @param words numbers are whole ones of 32 bits, unsigned: half the memory */
-  constructor(columns: number, words = false) {
+  /**
+   * @param words numbers are whole ones of 32 bits, unsigned: half the memory
+   * @param keys that it will hold, where that is known: growing costs time, and memory that lies around
+   */
+  constructor(columns: number, words = false, keys = 0) {
     this.columns = columns;
     this.#words = words;
-    this.#mask = FIRST_SLOTS - 1;
-    this.#digests = new Uint32Array(FIRST_SLOTS * 2);
-    this.values = this.#numbers(FIRST_SLOTS);
+    let slots = FIRST_SLOTS;
+    while (slots * 3 < keys * 4) slots *= 2;
+    this.#mask = slots - 1;
+    this.#digests = new Int32Array(this.slots * 2);
+    this.values = this.#numbers(slots);
   }
 
   get slots(): number {
@@ -35,21 +41,21 @@ export class KeyTable {
     return this.slots * (DIGEST_BYTES + this.values.BYTES_PER_ELEMENT * this.columns);
   }
 
-  /** The slot of a digest, -1 when it is not there. Its numbers are `values[slot * columns]` and those behind it. */
+  /** The slot of a digest, signed or not; -1 when it is not there. Its numbers are `values[slot * columns]` and those behind it. */
   find(high: number, low: number): number {
-    const slot = this.#seek(high, inUse(high, low));
+    const slot = this.#seek(high | 0, inUse(high, low));
     return this.taken(slot) ? slot : -1;
   }
 
   /** The slot of a digest, with zeros when it is new. */
   claim(high: number, low: number): number {
     const mark = inUse(high, low);
-    let slot = this.#seek(high, mark);
+    let slot = this.#seek(high | 0, mark);
     if (this.taken(slot)) return slot;
     // Three quarters full: beyond that, the way to a free slot grows fast.
     if ((this.size + 1) * 4 > this.slots * 3) {
       this.#grow();
-      slot = this.#seek(high, mark);
+      slot = this.#seek(high | 0, mark);
     }
     this.#digests[slot * 2] = high;
     this.#digests[slot * 2 + 1] = mark;
@@ -64,11 +70,11 @@ export class KeyTable {
 
   /** The two halves of the digest in a slot that is taken. */
   high(slot: number): number {
-    return this.#digests[slot * 2]!;
+    return this.#digests[slot * 2]! >>> 0;
   }
 
   low(slot: number): number {
-    return this.#digests[slot * 2 + 1]!;
+    return this.#digests[slot * 2 + 1]! >>> 0;
   }
 
   #seek(high: number, low: number): number {
@@ -86,7 +92,7 @@ export class KeyTable {
     const { values, columns, slots } = this;
     const digests = this.#digests;
     this.#mask = slots * 2 - 1;
-    this.#digests = new Uint32Array(slots * 4);
+    this.#digests = new Int32Array(slots * 4);
     this.values = this.#numbers(slots * 2);
     for (let old = 0; old < slots; old += 1) {
       const high = digests[old * 2]!;
@@ -104,7 +110,7 @@ export class KeyTable {
   }
 }
 
-/** Two zeros mark a free slot, so the one digest of only zeros is taken for its neighbour. */
+/** Two zeros mark a free slot, so the one digest of only zeros is taken for its neighbour. Signed. */
 function inUse(high: number, low: number): number {
-  return high === 0 && low === 0 ? 1 : low;
+  return high === 0 && low === 0 ? 1 : low | 0;
 }

@@ -42,6 +42,8 @@ export interface ChangesInput {
   /** History is complete above it. */
   readonly compactRevision: number;
   readonly scratch: Scratch;
+  /** At most so many keys changed above the floor. */
+  readonly keys: number;
   readonly signal: AbortSignal;
 }
 
@@ -64,12 +66,14 @@ export async function foldChanges(input: ChangesInput): Promise<Changes> {
     surviving[record >>> 3]! |= 1 << (record & 7);
   }
 
-  // A row: its record counted from 1, negative for one at or below the floor; its version; its creation, and by a half whether it must follow the one before.
+  // A row: its record counted from 1, negative for one at or below the floor; twice its version, and one more when it must follow the one before; its creation.
   const fold = createKeyFold(
     {
       columns: COLUMNS,
       words: true,
-      apply(table, high, low, number, version, created) {
+      apply(table, high, low, number, twice, created) {
+        const checked = twice & 1;
+        const version = (twice - checked) / 2;
         if (number < 0) {
           const slot = table.find(high, low);
           if (slot === -1) {
@@ -87,20 +91,19 @@ export async function foldChanges(input: ChangesInput): Promise<Changes> {
         }
         const at = table.claim(high, low) * COLUMNS;
         const { values } = table;
-        const whole = Math.floor(created);
         let flags = values[at + FLAGS]!;
         if (values[at + LAST] === 0) {
           values[at + FIRST_VERSION] = version;
-          values[at + FIRST_CREATED] = whole;
-          flags |= (version === DELETED ? FIRST_DELETES : 0) | (created === whole ? 0 : FIRST_CHECKED);
-        } else if (created !== whole) {
+          values[at + FIRST_CREATED] = created;
+          flags |= (version === DELETED ? FIRST_DELETES : 0) | (checked === 0 ? 0 : FIRST_CHECKED);
+        } else if (checked === 1) {
           const before = (flags & LAST_DELETES) === 0 ? values[at + LAST_VERSION]! : DELETED;
-          if (!follows(version, whole, before, values[at + LAST_CREATED]!)) broken = true;
+          if (!follows(version, created, before, values[at + LAST_CREATED]!)) broken = true;
         }
         values[at + FLAGS] = version === DELETED ? flags | LAST_DELETES : flags & ~LAST_DELETES;
         values[at + LAST] = number;
         values[at + LAST_VERSION] = version;
-        values[at + LAST_CREATED] = whole;
+        values[at + LAST_CREATED] = created;
       },
       finish({ values, slots }) {
         for (let at = 0; at < slots * COLUMNS; at += COLUMNS) {
@@ -116,7 +119,7 @@ export async function foldChanges(input: ChangesInput): Promise<Changes> {
         }
       },
     },
-    { scratch: input.scratch, limitBytes: FOLD_BYTES },
+    { scratch: input.scratch, limitBytes: FOLD_BYTES, keys: input.keys },
   );
 
   async function push(among: Uint32Array, above: boolean): Promise<void> {
@@ -171,8 +174,15 @@ function pushRecord(
   const main = (mainHigh & ~TOMBSTONE_BIT) * 2 ** 32 + words[at + RECORD.mainLow]!;
   if (above !== main > floor) return;
   const version = (mainHigh & TOMBSTONE_BIT) === 0 ? words[at + RECORD.version]! : DELETED;
-  const created = words[at + RECORD.created]! + (main > compactRevision ? 0.5 : 0);
-  fold.push(words[at + RECORD.high]!, words[at + RECORD.low]!, above ? record + 1 : -record - 1, version, created);
+  const twice = 2 * version + (main > compactRevision ? 1 : 0);
+  // Small integers all of them, but for revisions beyond 2^31: nothing is allocated.
+  fold.push(
+    words[at + RECORD.high]! | 0,
+    words[at + RECORD.low]! | 0,
+    above ? record + 1 : -record - 1,
+    twice,
+    words[at + RECORD.created]!,
+  );
 }
 
 /** Whether a change may come right after another of the same key. Versions and creations are compared by their lowest 32 bits, which is all that is kept. */

@@ -81,16 +81,15 @@ class Finish {
     if (head.revision > BigInt(Number.MAX_SAFE_INTEGER)) return await examineByWalk(db, head, this.#options);
     await this.#scan.records.settle();
     const [floor, compactRevision] = [Number(head.compactionFinished), Number(head.compactRevision)];
-    const recordCount = this.#sum((leaf) => this.#scan.leaves.size(leaf));
     if (!(await this.#gapless(db, compactRevision))) return await this.#secondOpinion(db, head);
-    const inHistory = this.#sum((leaf) => (this.#scan.leaves.lastMain(leaf) > floor ? this.#scan.leaves.size(leaf) : 0));
-    let keyCount: number;
-    if (inHistory <= this.#options.eagerRecords || compactRevision > 0) {
+    const totals = this.#totals(floor);
+    const { recordCount, kubernetes } = totals;
+    let { keyCount } = totals;
+    if (totals.inHistory <= this.#options.eagerRecords || compactRevision > 0) {
       const changes = await this.#fold(head, signal);
       if (changes.broken) return await this.#secondOpinion(db, head);
       keyCount = changes.living;
-    } else keyCount = this.#sum((leaf) => this.#scan.leaves.creations(leaf) - this.#scan.leaves.tombstones(leaf));
-    const kubernetes = this.#order.some((leaf) => this.#scan.leaves.kubernetes(leaf));
+    }
     return {
       head,
       keyCount,
@@ -115,7 +114,7 @@ class Finish {
     for (const leaf of this.#order) {
       if (leaves.lastMain(leaf) <= compactRevision) continue;
       if (leaves.raised(leaf)) return false;
-      const [firstMain, firstSub] = [leaves.firstMain(leaf), leaves.firstSub(leaf)];
+      const firstMain = leaves.firstMain(leaf);
       if (firstMain <= compactRevision) {
         // The one leaf with records on both sides.
         const lastMain = leaves.lastMain(leaf);
@@ -130,9 +129,12 @@ class Finish {
           if (main === lastMain) break;
         }
       } else {
+        const firstSub = leaves.firstSub(leaf);
         if (!leaves.gapless(leaf) || (firstSub === 0 ? firstMain !== main + 1 : firstMain !== main || firstSub !== sub + 1)) return false;
       }
-      [main, sub] = [leaves.lastMain(leaf), leaves.lastSub(leaf)];
+      // No pair of both: that is an array for each leaf.
+      main = leaves.lastMain(leaf);
+      sub = leaves.lastSub(leaf);
     }
     return true;
   }
@@ -145,6 +147,7 @@ class Finish {
       order: this.#order,
       floor: Number(head.compactionFinished),
       compactRevision: Number(head.compactRevision),
+      keys: this.#totals(Number(head.compactionFinished)).inHistory,
       scratch: this.#options.scratch,
       signal,
     });
@@ -176,9 +179,23 @@ class Finish {
     return leavesAgain({ leaves: this.#scan.leaves, order: this.#order, pageSize: this.#scan.layout!.pageSize, changes, signal }, read);
   }
 
-  #sum(of: (leaf: number) => number): number {
-    let sum = 0;
-    for (const leaf of this.#order) sum += of(leaf);
-    return sum;
+  /** @param floor where no record lies at or below it, `keyCount` is right */
+  #totals(floor: number): {
+    readonly recordCount: number;
+    /** Records in leaves that reach above the floor. */
+    readonly inHistory: number;
+    readonly keyCount: number;
+    readonly kubernetes: boolean;
+  } {
+    const { leaves } = this.#scan;
+    let [recordCount, inHistory, keyCount, kubernetes] = [0, 0, 0, false];
+    for (const leaf of this.#order) {
+      const size = leaves.size(leaf);
+      recordCount += size;
+      if (leaves.lastMain(leaf) > floor) inHistory += size;
+      keyCount += leaves.creations(leaf) - leaves.tombstones(leaf);
+      kubernetes ||= leaves.kubernetes(leaf);
+    }
+    return { recordCount, inHistory, keyCount, kubernetes };
   }
 }

@@ -25,12 +25,17 @@ export async function sumLeaves({ leaves, records, order, compacted, changes, si
       continue;
     }
     signal.throwIfAborted();
-    const [first, size] = [leaves.record(leaf), leaves.size(leaf)];
-    const words = await records.read(first, size);
+    const first = leaves.record(leaf);
+    const size = leaves.size(leaf);
+    const held = records.held(first);
+    const whole = held !== undefined && first + size <= held.first + held.words.length / RECORD_WORDS;
+    const words = whole ? held.words : await records.read(first, size);
+    const from = whole ? first - held.first : 0;
     let before = 0;
     for (let i = 0; i < size; i += 1) {
-      const at = i * RECORD_WORDS;
-      const [crc, length] = [words[at + RECORD.crc]!, words[at + RECORD.length]!];
+      const at = (from + i) * RECORD_WORDS;
+      const crc = words[at + RECORD.crc]!;
+      const length = words[at + RECORD.length]!;
       // The sum of a piece is that of it and all before it, without what those become over its length.
       if (counts(words, at, first + i, compacted, changes)) sum = combineCrc32c(sum, combineCrc32c(before, crc, length), length);
       before = crc;

@@ -177,8 +177,8 @@ export class LeafReader {
     let fields = 0;
     while (this.#at < end) {
       const tag = this.#varint(bytes, end);
-      const field = Math.floor(tag / 8);
-      const wire = tag % 8;
+      const field = tag < 0x80 ? tag >> 3 : Math.floor(tag / 8);
+      const wire = tag < 0x80 ? tag & 7 : tag % 8;
       if (field < 1) return this.#fail(i, 'its value is no KeyValue');
       if (field <= 6) {
         if ((fields & (1 << field)) !== 0) return this.#fail(i, `its value holds field ${field} twice`);

@@ -22,6 +22,7 @@ const MAX_RUN = 8 * 2 ** 20;
 
 /** Branches that are kept: those of a database of 8 GiB with values of 10 KiB, or of 3 GiB with small ones, free ones not counted. */
 const BRANCH_BYTES = 8 * 2 ** 20;
+const SHELF_BYTES = 2 ** 18;
 
 export class Scan {
   readonly leaves = new Leaves();
@@ -36,13 +37,17 @@ export class Scan {
   #program: Program | undefined = createProgram();
   #memory = new Uint8Array(this.#program!.memory.buffer);
   #view = new DataView(this.#memory.buffer);
-  readonly #crc: Place['crc'];
+  /** The leaf at hand: one object for all of them. */
+  readonly #place: { -readonly [Name in keyof Place]: Place[Name] };
   /** Bytes that wait in the memory, and their place in the file. */
   #held = 0;
   #heldFrom = 0;
   /** The page that is looked at next. */
   #next = 0;
   #branchBytes = 0;
+  /** Where the next branches are kept. Memory of its own for each would count as so much outside of V8's heap that it collects garbage for it. */
+  #shelf = new Uint8Array(0);
+  #shelfUsed = 0;
   /** Bytes that may still be summed up. Pages that claim each other's bytes would otherwise cost their number squared. */
   #budget = 2 * MAX_RUN;
 
@@ -50,7 +55,8 @@ export class Scan {
     this.records = records;
     this.#reader = reader;
     const { run } = this.#program!;
-    this.#crc = (at, length, before) => ~run(at, length, ~before) >>> 0;
+    const crc = (at: number, length: number, before: number): number => ~run(at, length, ~before) >>> 0;
+    this.#place = { bytes: this.#memory, view: this.#view, start: 0, end: 0, littleEndian: true, crc };
   }
 
   write(bytes: Buffer): void {
@@ -63,6 +69,8 @@ export class Scan {
     this.#program = undefined;
     this.#memory = new Uint8Array(0);
     this.#view = new DataView(this.#memory.buffer);
+    this.#place.bytes = this.#memory;
+    this.#place.view = this.#view;
   }
 
   #take(bytes: Buffer): void {
@@ -86,6 +94,7 @@ export class Scan {
     const meta = parseMeta(Buffer.from(this.#memory.subarray(DATA_AT + META_AT, DATA_AT + META_AT + META_LENGTH)));
     if (meta === undefined) return false;
     this.layout = { pageSize: meta.pageSize, littleEndian: meta.order.name === 'little-endian', pages: Number(meta.highWater) };
+    this.#place.littleEndian = this.layout.littleEndian;
     this.#next = 2;
     return true;
   }
@@ -98,22 +107,24 @@ export class Scan {
       const offset = this.#next * pageSize - this.#heldFrom;
       if (offset + pageSize > this.#held) return;
       const start = DATA_AT + offset;
-      const [low, high] = littleEndian ? [start, start + 4] : [start + 4, start];
-      if (view.getUint32(low, littleEndian) !== this.#next || view.getUint32(high, littleEndian) !== 0) continue;
+      if (view.getUint32(littleEndian ? start : start + 4, littleEndian) !== this.#next) continue;
+      if (view.getUint32(littleEndian ? start + 4 : start, littleEndian) !== 0) continue;
       const flags = view.getUint16(start + 8, littleEndian);
       const overflow = view.getUint32(start + 12, littleEndian);
       if (flags === BRANCH && overflow === 0) this.#branch(start, pageSize, littleEndian);
       const length = (overflow + 1) * pageSize;
       if (flags !== LEAF || length > MAX_RUN || this.#next + overflow >= pages || length > this.#budget) continue;
       if (offset + length > this.#held) return;
-      this.#leaf({ bytes: this.#memory, view, start, end: start + length, littleEndian, crc: this.#crc }, overflow + 1);
+      this.#leaf(start, length, overflow + 1);
     }
   }
 
-  #leaf(place: Place, pages: number): void {
+  #leaf(start: number, length: number, pages: number): void {
     const reader = this.#reader;
-    this.#budget -= place.end - place.start;
-    if (!reader.read(place)) return;
+    this.#budget -= length;
+    this.#place.start = start;
+    this.#place.end = start + length;
+    if (!reader.read(this.#place)) return;
     this.leaves.add(this.#next, pages, reader, this.records.count);
     this.seen += 1;
     this.records.add(reader.records, reader.count);
@@ -128,7 +139,14 @@ export class Scan {
     const used = last + this.#view.getUint32(start + last, littleEndian) + this.#view.getUint32(start + last + 4, littleEndian);
     if (used > pageSize || this.#branchBytes + used > BRANCH_BYTES) return;
     this.#branchBytes += used;
-    this.branches.set(this.#next, this.#memory.slice(start, start + used));
+    if (this.#shelfUsed + used > this.#shelf.length) {
+      this.#shelf = new Uint8Array(Math.max(SHELF_BYTES, used));
+      this.#shelfUsed = 0;
+    }
+    const kept = this.#shelf.subarray(this.#shelfUsed, this.#shelfUsed + used);
+    this.#shelfUsed += used;
+    kept.set(this.#memory.subarray(start, start + used));
+    this.branches.set(this.#next, kept);
   }
 
   #reserve(length: number): void {
@@ -138,6 +156,8 @@ export class Scan {
     memory.grow(Math.ceil(missing / WASM_PAGE));
     this.#memory = new Uint8Array(memory.buffer);
     this.#view = new DataView(memory.buffer);
+    this.#place.bytes = this.#memory;
+    this.#place.view = this.#view;
   }
 
   #drop(length: number): void {
