@@ -12,7 +12,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['src/**/*.test.ts', 'test/project/arrows.test.ts'],
+          include: ['src/**/*.test.ts', 'test/project/{arrows,start}.test.ts'],
           exclude: ALONE,
           // Files share their modules: they hold no state between tests, and loading them anew for each file took a third of the time.
           isolate: false,

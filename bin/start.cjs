@@ -1,7 +1,9 @@
 'use strict';
 // Apart from bin/etcd-warden, because an old Node could not even parse import().
 const { pathToFileURL } = require('node:url');
-const { setFlagsFromString } = require('node:v8');
+
+// Node's compile cache (module.enableCompileCache) would spare a tenth of the start, and is not used: it keeps code that the next root runs outside of what a package
+// manager installs and checks, and a restore is what a machine runs once, when there is no cache yet.
 
 // Of a young generation this small nothing is left to share: helper threads cost more to wake than they collect, a tenth of a restore's processor time.
 const FLAGS = ['--max-semi-space-size=2', '--single-threaded-gc'];
@@ -10,7 +12,8 @@ const PIPES = ['backup', 'restore', 'drill', 'verify'];
 
 module.exports = function start(file) {
   // A backup's or a restore's memory is its promise to whoever runs etcd on the same machine, and what V8 lets pile up in a young generation of 64 MiB is a quarter of
-  // it. This can be said only before a process starts (and keeps its number: systemd and containers see one process). The daemon's jobs get it as an argument.
+  // it. This can be said only before a process starts (and keeps its number: systemd and containers see one process); V8 does take such flags later, but dies of some.
+  // A start costs 40 ms. The daemon's jobs get it as an argument.
   if (PIPES.includes(process.argv[2]) && !process.execArgv.includes(FLAGS[0]) && process.execve !== undefined) {
     // A restore has frames to decode, blocks to write and the disk to sync at the same time: four threads leave both processors waiting for a tenth of the time.
     const env = process.argv[2] === 'restore' || process.argv[2] === 'drill' ? { UV_THREADPOOL_SIZE: '6', ...process.env } : process.env;
@@ -18,7 +21,7 @@ module.exports = function start(file) {
   }
   // The daemon waits most of its life, and needs no young generation of 16 MiB for that: it rests some 12 MiB lower without (Node 24.21).
   // Here, because what the imports have let grow does not shrink again. Its jobs are processes of their own, at full speed.
-  if (process.argv[2] === 'run') setFlagsFromString('--optimize-for-size');
+  if (process.argv[2] === 'run') require('node:v8').setFlagsFromString('--optimize-for-size');
   import(pathToFileURL(file).href).catch((error) => {
     console.error(error);
     process.exitCode = 1;

@@ -45,6 +45,19 @@ export function importsOf(file: SourceFile): string[] {
   return names.map((name) => (name.startsWith('.') ? posix.join(posix.dirname(file.path), name) : name));
 }
 
+// As above, but for what goes with the types.
+const VALUE_IMPORT = /^(?:import|export)\b(?!\s+type\b)(?:[\w\s{},*$]*\bfrom)?\s*'([^'\s]+)'/gm;
+
+/** Packages and modules of Node that are loaded as soon as these files are: what their `import` statements reach, not what `import()` would. */
+export function loadedWith(files: readonly SourceFile[], entries: readonly string[]): ReadonlySet<string> {
+  const texts = new Map(files.map(({ path, text }) => [path, text]));
+  const reached = new Set(entries);
+  for (const path of reached)
+    for (const [, name = ''] of withoutComments(texts.get(path) ?? '').matchAll(VALUE_IMPORT))
+      reached.add(name.startsWith('.') ? posix.join(posix.dirname(path), name) : name);
+  return new Set([...reached].filter((name) => !name.endsWith('.ts')));
+}
+
 /** Each broken arrow as one sentence. */
 export function brokenArrows(files: readonly SourceFile[]): string[] {
   return files.flatMap((file) => {
