@@ -1,8 +1,9 @@
 /**
  * The folder of one drill: 0700, named after the process that made it, gone with the drill. What a killed one leaves, an etcd that outlived it above all, is swept by
- * the next drill and by the daemon.
+ * the next drill and by the daemon. Where the folder is shared with another container or machine, nobody there can look for that process: so the time of the
+ * folder is set now and then while it lives, and whatever `daemon.sweepAge` says, nobody takes it away before that is long ago.
  */
-import { mkdir, lstat, readdir, readFile, rm, statfs } from 'node:fs/promises';
+import { mkdir, lstat, readdir, readFile, rm, statfs, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WardenError } from '../../errors.ts';
 import { isLeftBehind, temporaryName } from '../../store/temporary.ts';
@@ -14,8 +15,22 @@ export const PID_FILE = 'etcd.pid';
 /** Two WAL files that etcd fills with zeros before it uses them, 64 MB each, and what its own writes take. */
 const BESIDE_DATABASE = 256 * 2 ** 20;
 
-/** @returns its path. @throws WardenError `disk-full` when there is no room for it, `disk-failed` */
-export async function makeDrillFolder(parent: string, databaseBytes: number): Promise<string> {
+/** ms between two signs of life. */
+const ALIVE_EVERY_MS = 30_000;
+/** Without one a drill is dead, ms: time enough for a machine that swaps, and for clocks that differ. */
+const DEAD_AFTER_MS = 10 * 60_000;
+
+export interface DrillFolder {
+  readonly path: string;
+  /** With all that is in it; what still runs on it is ended first. */
+  remove(): Promise<void>;
+}
+
+/**
+ * @param aliveEveryMs between two signs of life; tests do not wait so long
+ * @throws WardenError `disk-full` when there is no room for it, `disk-failed`
+ */
+export async function makeDrillFolder(parent: string, databaseBytes: number, aliveEveryMs: number = ALIVE_EVERY_MS): Promise<DrillFolder> {
   const folder = join(parent, INSIDE);
   const path = join(folder, temporaryName());
   try {
@@ -34,16 +49,27 @@ export async function makeDrillFolder(parent: string, databaseBytes: number): Pr
       cause: error,
     });
   }
-  return path;
+  const alive = setInterval(() => {
+    utimes(path, new Date(), new Date()).catch(() => {}); // whoever works in there hears of it
+  }, aliveEveryMs);
+  alive.unref();
+  return {
+    path,
+    remove: async () => {
+      clearInterval(alive);
+      await removeFolder(path);
+    },
+  };
 }
 
-export async function removeDrillFolder(path: string): Promise<void> {
+async function removeFolder(path: string): Promise<void> {
   await endEtcdOf(path);
   // An etcd that was killed a moment ago may still have written a file while its folder was emptied.
   await rm(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
 }
 
 export interface DrillSweep {
+  /** Without a sign of life; never less than some minutes. */
   readonly olderThanMs: number;
   readonly now: Date;
   readonly signal: AbortSignal;
@@ -59,8 +85,8 @@ export async function sweepDrills(parent: string, { olderThanMs, now, signal }: 
     const path = join(folder, name);
     const stat = await lstat(path).catch(() => undefined);
     if (stat?.isDirectory() !== true || stat.uid !== process.getuid?.()) continue;
-    if (isLeftBehind(name, now.getTime() - stat.mtimeMs, olderThanMs) !== true) continue;
-    await removeDrillFolder(path);
+    if (isLeftBehind(name, now.getTime() - stat.mtimeMs, Math.max(olderThanMs, DEAD_AFTER_MS)) !== true) continue;
+    await removeFolder(path);
     removed.push(path);
   }
   return removed;

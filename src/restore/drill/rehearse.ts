@@ -13,7 +13,7 @@ import { buildMembers } from '../build.ts';
 import { newCluster, parseInitialCluster } from '../identity.ts';
 import type { EtcdMinor, RestoreContext, RestoreSource } from '../types.ts';
 import { Comparison } from './compare.ts';
-import { makeDrillFolder, removeDrillFolder } from './folder.ts';
+import { makeDrillFolder } from './folder.ts';
 import { checkOffline } from './offline.ts';
 import type { EtcdProgram } from './program.ts';
 import { sampleRecords } from './sample.ts';
@@ -57,13 +57,13 @@ export async function rehearse(request: RehearsalRequest, context: RestoreContex
   let said = 'restoring into a scratch folder';
   const alive = setInterval(() => context.progress({ step: 'drill', message: said }), ALIVE_EVERY_MS);
   try {
-    return await inFolder(folder, request, context, (message) => {
+    return await inFolder(folder.path, request, context, (message) => {
       said = message;
       context.progress({ step: 'drill', message });
     });
   } finally {
     clearInterval(alive);
-    await removeDrillFolder(folder);
+    await folder.remove();
   }
 }
 
