@@ -92,7 +92,7 @@ export const RESTORE_OPTIONS: readonly Option[] = [
     path: 'drill.etcd',
     format: 'text',
     computed: '`etcd` on the PATH',
-    doc: 'Path of the etcd that is started. Without one the restored database is only checked offline, which proves less.',
+    doc: 'Path of the etcd that is started. One that is named and cannot be started on the backup makes the drill one that was not done; where none is named and none is on the PATH, the restored database is only checked offline, which proves less.',
     example: '/usr/local/bin/etcd',
     flag: 'drill-etcd',
     argument: 'path',

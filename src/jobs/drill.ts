@@ -159,25 +159,36 @@ function figuresOf({ etcd, ...figures }: Rehearsed): Pick<DrillLine, 'recoveryMs
   return { ...figures, ...(etcd === undefined ? {} : { etcd }) };
 }
 
-/** An etcd that may start on it, and otherwise why there is none. @throws WardenError `usage`, `refused` when nothing can be built for its release either */
-async function serverFor(
-  from: string,
-  configured: string | undefined,
-  signal: AbortSignal,
-): Promise<{ readonly etcd: EtcdProgram | undefined; readonly minor: EtcdMinor; readonly why: string | undefined }> {
+interface ScratchServer {
+  readonly etcd: EtcdProgram | undefined;
+  readonly minor: EtcdMinor;
+  readonly why: string | undefined;
+}
+
+/**
+ * An etcd that may start on it, and where none was named, why there is none.
+ * @throws WardenError `refused` when the one that was named cannot be started on it; `usage`, `refused` when nothing can be built for its release either
+ */
+async function serverFor(from: string, configured: string | undefined, signal: AbortSignal): Promise<ScratchServer> {
   const backup = from === '' ? undefined : from;
   const found = await findEtcd(configured, signal);
-  if (typeof found !== 'string') {
+  let why: string;
+  if (typeof found === 'string') why = found;
+  else {
     try {
       const { minor } = chooseMinor({ asked: found.minor, backup, head: undefined, installed: undefined });
       return { etcd: found, minor, why: undefined };
     } catch (error) {
       if (!(error instanceof WardenError)) throw error;
-      const { minor } = chooseMinor({ asked: undefined, backup, head: undefined, installed: undefined });
-      return { etcd: undefined, minor, why: error.message };
+      why = error.message;
     }
   }
-  return { etcd: undefined, minor: chooseMinor({ asked: undefined, backup, head: undefined, installed: undefined }).minor, why: found };
+  // Whoever names one wants to see it start: less than that, silently, would be a drill that was never done.
+  if (configured !== undefined)
+    throw new WardenError('refused', `the etcd of this drill cannot be started: ${why}`, {
+      hint: 'name another one with drill.etcd (--etcd); with none named and none on the PATH the files are checked offline, which proves less',
+    });
+  return { etcd: undefined, minor: chooseMinor({ asked: undefined, backup, head: undefined, installed: undefined }).minor, why };
 }
 
 /** Writes of a drill would stand in the way of the fsync of an etcd beside it, which can cost elections. */

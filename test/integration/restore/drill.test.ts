@@ -1,7 +1,7 @@
 /** Restores rehearsed for real: a scratch etcd of each minor is started on what was restored, asked, and gone afterwards. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { drill } from '../../../src/jobs/drill.ts';
 import type { DrillLine, DrillRequest, JobContext } from '../../../src/jobs/types.ts';
 import { MemberClient } from '../../../src/etcd/member.ts';
@@ -193,8 +193,10 @@ describe('of one cluster', () => {
   });
 
   test('a machine without etcd checks the files that were built, and says that this proves less', async () => {
-    const of = withDrill(cluster, { etcd: join(folder, 'no-such-etcd') });
+    const of = withDrill(cluster, {});
     const { id, keyCount } = await of.backup();
+    vi.stubEnv('PATH', folder);
+    onTestFinished(() => void vi.unstubAllEnvs());
     const [line] = await drilled(of);
     expect(line).toMatchObject({
       id,
@@ -202,19 +204,24 @@ describe('of one cluster', () => {
       level: 'offline',
       keyCount,
       sampled: 0,
-      reason: expect.stringMatching(/cannot be run.*proves less/),
+      reason: expect.stringMatching(/no etcd on the PATH.*proves less/),
     });
     expect(left(of)).toEqual([]);
   });
 
-  test('an etcd that does not start on data of that release is not started', async () => {
-    const of = withDrill(cluster, { etcd: program('etcd', '3.5') });
-    await of.backup();
-    expect(await drilled(of)).toMatchObject([
-      { outcome: 'ok', level: 'offline', reason: expect.stringMatching(/etcd 3\.6.*3\.5.*proves less/) },
+  test('an etcd that was named and is not there, or does not start on data of that release, makes it a drill that was not done', async () => {
+    const missing = withDrill(cluster, { etcd: join(folder, 'no-such-etcd') });
+    const { id } = await missing.backup();
+    expect(await drilled(missing)).toMatchObject([
+      { id, outcome: 'inconclusive', code: 'refused', reason: expect.stringMatching(/no-such-etcd cannot be run as an etcd.*drill\.etcd/) },
+    ]);
+    const older = product({ folder, cluster, clusterOptions: { drill: { sharedDisk: true, etcd: program('etcd', '3.5') } } });
+    expect(await drilled(older)).toMatchObject([
+      { id, outcome: 'inconclusive', code: 'refused', reason: expect.stringMatching(/cannot be started: .*etcd 3\.6.*3\.5/) },
     ]);
     const later = product({ folder, cluster, clusterOptions: { drill: { sharedDisk: true, etcd: program('etcd', '3.7') } } });
     expect(await drilled(later)).toMatchObject([{ outcome: 'ok', level: 'started', etcd: expect.stringContaining('3.7.') }]);
+    expect(left(later)).toEqual([]);
   });
 
   test('the disk of an etcd on this machine is refused, which counts as not done', async () => {
