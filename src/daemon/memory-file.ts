@@ -2,9 +2,9 @@
  * A small file in the state folder that holds what the daemon remembers of one cluster. It is a cache: a file that is gone, torn, foreign or of a newer version
  * is replaced, never a reason not to start.
  */
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { asError } from '../errors.ts';
+import { replaceSmallFile } from '../store/local/small-file.ts';
 
 export interface MemoryFile<T> {
   /** @returns the memory, and why it starts empty when a file was there but could not be used */
@@ -36,23 +36,7 @@ export function memoryFile<T>(path: string, { empty, longest, encode, decode }: 
       const memory = value === undefined ? undefined : decode(value);
       return memory === undefined ? { memory: empty, rebuilt: `${path} is damaged or of another version` } : { memory, rebuilt: undefined };
     },
-    async write(memory) {
-      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-      const next = `${path}.next`;
-      const file = await open(next, 'w', 0o600);
-      try {
-        await file.writeFile(`${JSON.stringify(encode(memory))}\n`);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-      try {
-        await rename(next, path);
-      } catch (error) {
-        await rm(next, { force: true });
-        throw error;
-      }
-    },
+    write: (memory) => replaceSmallFile(path, `${JSON.stringify(encode(memory))}\n`, { synced: true }),
   };
 }
 

@@ -3,8 +3,9 @@
  * kept by time, and how large the members were, from which their growth is told. A cache: a file that is gone, torn, foreign or of a newer
  * version is begun anew, never a reason not to start.
  */
-import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { replaceSmallFile } from '../store/local/small-file.ts';
 import type { Quota, RevisionMark } from './planner/types.ts';
 import type { Samples } from './types.ts';
 
@@ -74,14 +75,13 @@ function thinned(sizes: Samples['sizes'], nowMs: number): Samples['sizes'] {
 
 /** @param cluster its name in the configuration */
 export function samplesFile(stateDir: string, cluster: string): SamplesFile {
-  const folder = join(stateDir, 'samples');
-  const path = join(folder, `${cluster}.json`);
+  const path = join(stateDir, 'samples', `${cluster}.json`);
   return {
     read: () => readSamples(path, cluster),
     async add(sample) {
       const samples = withSample(await readSamples(path, cluster), sample);
-      await mkdir(folder, { recursive: true, mode: 0o700 });
-      await writeAtomically(path, `${JSON.stringify(packed(samples, cluster))}\n`);
+      // Not synced: after a power cut an empty or older file costs a few marks.
+      await replaceSmallFile(path, `${JSON.stringify(packed(samples, cluster))}\n`, { synced: false });
       return samples;
     },
   };
@@ -93,23 +93,6 @@ async function readSamples(path: string, cluster: string): Promise<Samples> {
     return unpacked(JSON.parse(await readFile(path, 'utf8')), cluster) ?? NO_SAMPLES;
   } catch {
     return NO_SAMPLES;
-  }
-}
-
-/** Not synced: after a power cut an empty or older file costs a few marks. The rename keeps readers from half of one. */
-async function writeAtomically(path: string, text: string): Promise<void> {
-  const next = `${path}.next`;
-  const file = await open(next, 'w', 0o600);
-  try {
-    await file.writeFile(text);
-  } finally {
-    await file.close();
-  }
-  try {
-    await rename(next, path);
-  } catch (error) {
-    await rm(next, { force: true });
-    throw error;
   }
 }
 

@@ -1,6 +1,7 @@
 /** The record as a file in the state folder: what is left of it while NOSPACE lets nobody write to etcd. A cache, like everything there. */
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { replaceSmallFile } from '../../store/local/small-file.ts';
 import { LONGEST_RECORD } from './codec.ts';
 
 export interface RecordFile {
@@ -13,8 +14,7 @@ export interface RecordFile {
 
 /** @param cluster its name, which is safe as a file name by its own rule */
 export function recordFile(stateDir: string, cluster: string): RecordFile {
-  const folder = join(stateDir, 'maintenance');
-  const path = join(folder, `${cluster}.json`);
+  const path = join(stateDir, 'maintenance', `${cluster}.json`);
   return {
     path,
     async read() {
@@ -30,23 +30,6 @@ export function recordFile(stateDir: string, cluster: string): RecordFile {
         await file.close();
       }
     },
-    async write(text) {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
-      // By process: a verb may run beside the daemon.
-      const next = `${path}.${process.pid}.next`;
-      try {
-        const file = await open(next, 'w', 0o600);
-        try {
-          await file.writeFile(text);
-          await file.sync();
-        } finally {
-          await file.close();
-        }
-        await rename(next, path);
-      } catch (error) {
-        await rm(next, { force: true });
-        throw error;
-      }
-    },
+    write: (text) => replaceSmallFile(path, text, { synced: true }),
   };
 }

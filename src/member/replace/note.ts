@@ -3,12 +3,13 @@
  * exactly when a member has to be replaced. Without it nothing goes wrong: the peer URLs have to be given by hand then.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asError } from '../../errors.ts';
 import type { Upkeep } from '../../etcd/upkeep.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { hex } from '../../etcd/ids.ts';
+import { replaceSmallFile } from '../../store/local/small-file.ts';
 import type { ReplaceNote } from './types.ts';
 
 export interface NoteStore {
@@ -37,9 +38,8 @@ export interface NoteOptions {
 export function openNote({ upkeep, keyPrefix, stateDir, cluster, member, logger }: NoteOptions): NoteStore {
   // One for the cluster: only one member is replaced at a time, and by name or id alike.
   const key = `${keyPrefix.replace(/\/+$/, '')}/replace/${cluster}`;
-  const folder = join(stateDir, 'replace');
   // Names of members may hold anything.
-  const path = join(folder, `${cluster}-${createHash('sha256').update(member).digest('hex').slice(0, 12)}.json`);
+  const path = join(stateDir, 'replace', `${cluster}-${createHash('sha256').update(member).digest('hex').slice(0, 12)}.json`);
 
   async function quietly<T>(what: string, signal: AbortSignal, work: () => Promise<T>): Promise<T | undefined> {
     try {
@@ -66,10 +66,7 @@ export function openNote({ upkeep, keyPrefix, stateDir, cluster, member, logger 
     async write(note, signal) {
       const text = encodeNote(note);
       const file = await quietly('the note cannot be written to the state folder', signal, async () => {
-        await mkdir(folder, { recursive: true, mode: 0o700 });
-        const next = `${path}.${process.pid}.next`;
-        await writeFile(next, text, { mode: 0o600, flush: true });
-        await rename(next, path);
+        await replaceSmallFile(path, text, { synced: true });
         return 'state' as const;
       });
       const inEtcd = await quietly('the note cannot be written to etcd', signal, async () => {
