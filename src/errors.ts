@@ -34,7 +34,10 @@ export const ERRORS = {
   'member-missing': { exit: 10, meaning: 'the cluster has no such member' },
   'outcome-unknown': { exit: 1, meaning: 'a change was asked for and its answer was lost: it may have happened' },
   'etcd-failed': { exit: 1, meaning: 'etcd answered with an error that has no better name' },
-  'cluster-ids-disagree': { exit: 14, meaning: 'the endpoints belong to different clusters and none of these has a majority' },
+  'cluster-ids-disagree': {
+    exit: 14,
+    meaning: 'the endpoints belong to different clusters and none of these has a majority, or most of them to another one than before',
+  },
   'snapshot-cut': { exit: 1, meaning: 'the snapshot stream broke off before its end' },
   'snapshot-stalled': { exit: 1, meaning: 'the snapshot stream stayed open but brought no more bytes' },
   'snapshot-incomplete': { exit: 1, meaning: 'the snapshot stream ended before the last byte' },
