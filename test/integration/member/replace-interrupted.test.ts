@@ -74,8 +74,7 @@ describe('a replacement', () => {
     expect(cluster.members[0]!.running()).toBe(true);
   });
 
-  // Nine runs of the command line.
-  test('killed at every step and run again each time goes on to the end', { timeout: 240_000 }, async () => {
+  test('killed at every step and run again each time goes on to the end', async () => {
     const member = cluster.members[0]!;
     const gone = (await member.status()).memberId;
     await BREAKS['it was started as a new cluster']!(member, cluster, folder);

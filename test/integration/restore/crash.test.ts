@@ -160,7 +160,7 @@ describe.each(ETCD_MINORS)('etcd %s', (minor) => {
     ];
     const urls = [`--listen-peer-urls=${site!.peer}`, `--listen-client-urls=${site!.client}`, `--advertise-client-urls=${site!.client}`];
     const attempt = (dataDir: string): ReturnType<typeof spawnSync> =>
-      spawnSync(program('etcd', minor), [`--data-dir=${dataDir}`, ...flags, ...urls], { encoding: 'utf8', timeout: 20_000 });
+      spawnSync(program('etcd', minor), [`--data-dir=${dataDir}`, ...flags, ...urls], { encoding: 'utf8', timeout: 60_000 });
 
     expect(crashAt('restore-wal-blocked', what)).toBe(true);
     const alone = attempt(join(folder, 'empty'));
