@@ -135,7 +135,11 @@ export class CoordinationClient {
   /** @throws WardenError when there is none, or the endpoints have voted for another one since */
   async #cluster(timeoutMs: number, signal: AbortSignal | undefined): Promise<bigint> {
     if (this.#given !== undefined) return this.#given;
-    this.#chosen ??= await this.#vote(timeoutMs, signal);
+    if (this.#chosen === undefined) {
+      const clusterId = await this.#vote(timeoutMs, signal);
+      // Of several who asked at once the first to know decides for all.
+      this.#chosen ??= clusterId;
+    }
     const now = majorityOf(this.#remembered());
     if (now !== undefined && now !== this.#chosen) throw this.#moved(this.#chosen, now);
     return this.#chosen;

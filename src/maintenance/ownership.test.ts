@@ -97,6 +97,20 @@ describe('who may act', () => {
     expect(ownership.state().state).toBe('elsewhere');
   });
 
+  test('not when most endpoints belong to another cluster by now, which is no surprise of this one; any other silence is told as it is', async () => {
+    const mine = lockOf();
+    const ownership = open(setting({ outcome: 'held', lock: mine.lock }));
+    await ownership.take(signal);
+    mine.lock.heldByOther = () => Promise.reject(new WardenError('timeout', 'nobody answers'));
+    await expect(ownership.confirm(signal)).rejects.toMatchObject({ code: 'timeout' });
+    mine.lock.heldByOther = () => Promise.reject(new WardenError('cluster-ids-disagree', 'most endpoints belong to cluster bb now'));
+    await expect(ownership.confirm(signal)).rejects.toMatchObject({
+      code: 'locked',
+      message: 'the lock of this cluster was lost: most endpoints belong to cluster bb now',
+    });
+    expect(ownership.state()).toMatchObject({ state: 'elsewhere', detail: 'most endpoints belong to cluster bb now' });
+  });
+
   test('not while somebody else holds the lock, who is named with the key to delete', async () => {
     const ownership = open(setting({ outcome: 'held-by-other', holder: 'h pid 1 (backup of main)' }));
     await expect(ownership.take(signal)).rejects.toMatchObject({

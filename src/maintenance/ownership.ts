@@ -86,10 +86,22 @@ export function openOwnership(options: OwnershipOptions): Ownership {
     state = { state: 'without', detail, elected };
   }
 
-  function locked(sentence: string): WardenError {
+  /** Where most endpoints belong to another cluster by now the lock holds nobody off, as if somebody else had it. */
+  async function heldByOther(mine: Lock, signal: AbortSignal): Promise<string | undefined> {
+    try {
+      return await mine.heldByOther(signal);
+    } catch (error) {
+      if (!(error instanceof WardenError && error.code === 'cluster-ids-disagree')) throw error;
+      state = { state: 'elsewhere', detail: error.message, elected };
+      throw locked(`the lock of this cluster was lost: ${error.message}`, error);
+    }
+  }
+
+  function locked(sentence: string, cause?: Error): WardenError {
     const key = `${options.keyPrefix.replace(/\/+$/, '')}/lock`;
     return new WardenError('locked', sentence, {
       hint: `wait for it, or see \`etcd-warden status\`; the lock of a process that died ends with its lease, one that somebody wrote by hand stays until \`etcdctl del ${key}\``,
+      cause,
     });
   }
 
@@ -100,7 +112,7 @@ export function openOwnership(options: OwnershipOptions): Ownership {
       if (coordination === undefined) return;
       // Without one it may be had by now, and then it counts; or somebody else has it.
       if (lock === undefined) return take(signal);
-      const other = taken ?? (await lock.heldByOther(signal));
+      const other = taken ?? (await heldByOther(lock, signal));
       if (other !== undefined || !lock.held) {
         state = { state: 'elsewhere', detail: other, elected };
         throw locked(
