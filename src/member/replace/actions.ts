@@ -130,7 +130,7 @@ async function moveAway(step: Step, name: string, setting: ReplaceSetting): Prom
   const { manager, place, memory, pace } = setting;
   if (place !== undefined && manager !== undefined) {
     const stamp = stampOf(setting.now());
-    const moved = await moveData(place, stamp);
+    const moved = await moveData(place, stamp, setting.context.signal);
     crashPoint('after-move-data');
     return moved.map((path) => `the old data is in ${path}`);
   }

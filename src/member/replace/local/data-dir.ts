@@ -1,10 +1,11 @@
 /** The data directory of a member on this machine: what is in it, whose it is, and moving it out of the way. Nothing is ever deleted. */
-import { chmod, chown, lstat, mkdir, open, readdir, rename, stat } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, open, readdir, rename, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { syncFolder } from '../../../store/local/folders.ts';
 import { asError, WardenError } from '../../../errors.ts';
 import type { DataSight, Identity } from '../types.ts';
 import { exists } from './files.ts';
+import { labelLike } from './label.ts';
 import { isLocked } from './locks.ts';
 import { identityIn, WAL_HEAD_BYTES } from './wal-head.ts';
 
@@ -40,24 +41,26 @@ export async function lookAtData({ dataDir, walDir }: DataPlace): Promise<DataSi
 }
 
 /**
- * Moves data and write-ahead log to `NAME.replaced-STAMP` beside them, and leaves an empty directory with the owner and mode of the old one. Called again after
- * an interruption it moves what is left. Where the directory is a mount point, what is in it goes to a folder inside.
+ * Moves data and write-ahead log to `NAME.replaced-STAMP` beside them, and leaves an empty directory with owner, mode and SELinux label of the old one. Called
+ * again after an interruption it moves what is left. Where the directory is a mount point, what is in it goes to a folder inside.
  * @param stamp `20261123T010203Z`
  * @returns where the old data is now
  * @throws WardenError `refused` while a process has the database open, `disk-failed`
  */
-export async function moveData({ dataDir, walDir }: DataPlace, stamp: string): Promise<string[]> {
+export async function moveData({ dataDir, walDir }: DataPlace, stamp: string, signal: AbortSignal): Promise<string[]> {
   if (await isLocked(join(dataDir, 'member', 'snap', 'db')))
     throw new WardenError('refused', `a process still has the database in ${dataDir} open`, { hint: 'stop that etcd first' });
   const moved: string[] = [];
   try {
     // The log last: while it is there, what is left can still be told from new data.
     for (const [folder, what] of [[dataDir, 'member'] as const, ...(walDir === undefined ? [] : [[walDir, undefined] as const])]) {
-      const to = await moveFolder(folder, what, stamp);
+      const to = await moveFolder(folder, what, stamp, signal);
       if (to !== undefined) moved.push(to);
     }
     return moved;
   } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof WardenError) throw error;
     throw new WardenError('disk-failed', `the old data in ${dataDir} could not be moved: ${asError(error).message}`, {
       hint: 'nothing was deleted; move it by hand, and run the same command again',
       cause: error,
@@ -66,28 +69,52 @@ export async function moveData({ dataDir, walDir }: DataPlace, stamp: string): P
 }
 
 /** @param what the entry that counts; undefined = the files of a log */
-async function moveFolder(folder: string, what: string | undefined, stamp: string): Promise<string | undefined> {
+async function moveFolder(folder: string, what: string | undefined, stamp: string, signal: AbortSignal): Promise<string | undefined> {
+  const next = `${folder}.next-by-etcd-warden`;
+  // Interrupted between the two renames.
+  if (!(await exists(folder)) && (await exists(next))) await rename(next, folder);
   const full = what === undefined ? (await walFiles(folder)).length > 0 : await filled(join(folder, what));
   if (!full) return undefined;
   const to = await freeName(`${folder}.replaced-${stamp}`);
-  const before = await stat(folder);
   try {
     // A link to the folder stays, what it leads to moves.
     if ((await lstat(folder)).isSymbolicLink()) throw Object.assign(new Error('a symbolic link'), { code: 'EXDEV' });
-    await rename(folder, to);
+    // Before anything is moved: whoever may not give it all that the old one has moves nothing.
+    await makeLike(folder, next, signal);
+    try {
+      await rename(folder, to);
+    } catch (error) {
+      await rmdir(next);
+      throw error;
+    }
+    await rename(next, folder);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code !== 'EBUSY' && code !== 'EXDEV' && code !== 'EACCES' && code !== 'EPERM') throw error;
     return moveInside(folder, what, stamp);
   }
-  await mkdir(folder, { mode: before.mode & 0o7777 });
-  await chmod(folder, before.mode & 0o7777);
-  await chown(folder, before.uid, before.gid).catch((error: NodeJS.ErrnoException) => {
-    // Only root may give a folder away; whoever may not has made it as himself.
-    if (error.code !== 'EPERM') throw error;
-  });
   await syncFolder(dirname(folder));
   return to;
+}
+
+/** An empty folder with owner, mode and label of another one. */
+async function makeLike(folder: string, next: string, signal: AbortSignal): Promise<void> {
+  const { mode, uid, gid } = await stat(folder);
+  await rmdir(next).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+  });
+  await mkdir(next, { mode: mode & 0o7777 });
+  try {
+    await chmod(next, mode & 0o7777);
+    await chown(next, uid, gid).catch((error: NodeJS.ErrnoException) => {
+      // Only root may give a folder away; whoever may not has made it as himself.
+      if (error.code !== 'EPERM') throw error;
+    });
+    await labelLike(folder, next, signal);
+  } catch (error) {
+    await rmdir(next);
+    throw error;
+  }
 }
 
 /** A mount point cannot be renamed, nor a folder whose parent is not ours. */

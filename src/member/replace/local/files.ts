@@ -2,6 +2,7 @@
 import { copyFile, open, rename, rm, stat } from 'node:fs/promises';
 import { constants } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { labelLike } from './label.ts';
 
 /** A copy beside nothing that anybody reads; never over an existing file. @returns its path */
 export async function keepCopy(path: string, wanted: string): Promise<string> {
@@ -16,8 +17,8 @@ export async function keepCopy(path: string, wanted: string): Promise<string> {
   }
 }
 
-/** With the owner and mode of the old one; a crash leaves the one or the other. The name on the way begins with a dot, which the kubelet passes over. */
-export async function replaceFile(path: string, text: string): Promise<void> {
+/** With owner, mode and SELinux label of the old one; a crash leaves the one or the other. The name on the way begins with a dot, which the kubelet passes over. */
+export async function replaceFile(path: string, text: string, signal: AbortSignal): Promise<void> {
   const before = await stat(path);
   const next = join(dirname(path), `.${basename(path)}.${process.pid}.next`);
   try {
@@ -33,6 +34,7 @@ export async function replaceFile(path: string, text: string): Promise<void> {
     } finally {
       await file.close();
     }
+    await labelLike(path, next, signal);
     await rename(next, path);
   } catch (error) {
     await rm(next, { force: true });

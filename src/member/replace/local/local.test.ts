@@ -5,6 +5,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -105,21 +106,26 @@ describe('a data directory', () => {
   test('moves as a whole, and leaves an empty one of the same mode', async () => {
     const place = make();
     chmodSync(place.dataDir, 0o750);
-    expect(await moveData(place, 'NOW')).toEqual([`${place.dataDir}.replaced-NOW`]);
+    expect(await moveData(place, 'NOW', signal)).toEqual([`${place.dataDir}.replaced-NOW`]);
     expect(readdirSync(place.dataDir)).toEqual([]);
     expect(statSync(place.dataDir).mode & 0o777).toBe(0o750);
     expect(readFileSync(`${place.dataDir}.replaced-NOW/member/wal/0-0.wal`)).toEqual(LOG);
-    expect(await moveData(place, 'NOW')).toEqual([]);
+    expect(await moveData(place, 'NOW', signal)).toEqual([]);
+    expect(readdirSync(folder)).toEqual(['etcd', 'etcd.replaced-NOW']);
+    // Interrupted when the old one was away, and the new one not yet in its place.
+    renameSync(place.dataDir, `${place.dataDir}.next-by-etcd-warden`);
+    expect(await moveData(place, 'NOW', signal)).toEqual([]);
+    expect(readdirSync(folder)).toEqual(['etcd', 'etcd.replaced-NOW']);
     // A second one in the same second takes another name.
     make();
-    expect(await moveData(place, 'NOW')).toEqual([`${place.dataDir}.replaced-NOW-2`]);
+    expect(await moveData(place, 'NOW', signal)).toEqual([`${place.dataDir}.replaced-NOW-2`]);
   });
 
   test('moves with a WAL directory of its own, also when an interruption left that alone', async () => {
     const place = make('etcd', 'wal');
     rmSync(join(place.dataDir, 'member'), { recursive: true });
     expect((await lookAtData(place)).data).toBe('present');
-    expect(await moveData(place, 'NOW')).toEqual([`${place.walDir}.replaced-NOW`]);
+    expect(await moveData(place, 'NOW', signal)).toEqual([`${place.walDir}.replaced-NOW`]);
     expect((await lookAtData(place)).data).toBe('none');
   });
 
@@ -127,7 +133,7 @@ describe('a data directory', () => {
     const real = make('disk');
     const dataDir = join(folder, 'link');
     symlinkSync(real.dataDir, dataDir);
-    expect(await moveData({ dataDir, walDir: undefined }, 'NOW')).toEqual([join(dataDir, 'link.replaced-NOW')]);
+    expect(await moveData({ dataDir, walDir: undefined }, 'NOW', signal)).toEqual([join(dataDir, 'link.replaced-NOW')]);
     expect(existsSync(join(real.dataDir, 'link.replaced-NOW/member/snap/db'))).toBe(true);
     expect((await lookAtData({ dataDir, walDir: undefined })).data).toBe('none');
   });

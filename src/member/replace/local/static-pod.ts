@@ -45,13 +45,13 @@ export function staticPodManager(manifest: string, podLogs: string = POD_LOGS): 
       const { path, content } = await text();
       return readManifest(path, content);
     },
-    async setExisting(stamp) {
+    async setExisting(stamp, signal) {
       const { path, content } = await text();
       if (path !== held) throw new WardenError('refused', `${manifest} is not changed while the kubelet reads it`);
       const edit = existingInManifest(path, content);
       if (edit.line === undefined) return undefined;
       const copy = await onDisk(held, () => keepCopy(held, join(outside, `${basename(manifest)}.replaced-${stamp}`)));
-      await onDisk(held, () => replaceFile(held, edit.text));
+      await onDisk(held, () => replaceFile(held, edit.text, signal));
       return { path: held, copy, line: edit.line, before: edit.before, after: edit.after };
     },
     async start() {
@@ -84,6 +84,7 @@ async function onDisk<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
+    if (error instanceof WardenError) throw error;
     throw new WardenError('disk-failed', `${path}: ${asError(error).message}`, {
       hint: 'run this as root on the machine of that member',
       cause: error,

@@ -56,7 +56,7 @@ export function unitManager(unit: string, environmentFile: string | undefined): 
       const edit = existingInEnvironment(environmentFile, text);
       if (edit.line === undefined) return undefined;
       const copy = await keepCopy(environmentFile, `${environmentFile}.replaced-${stamp}`);
-      await replaceFile(environmentFile, edit.text);
+      await replaceFile(environmentFile, edit.text, signal);
       return { path: environmentFile, copy, line: edit.line, before: edit.before, after: edit.after };
     },
     async start(signal) {
