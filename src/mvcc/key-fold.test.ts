@@ -55,6 +55,22 @@ describe('the table', () => {
     expect(table.bytes).toBe(table.slots * 24);
     expect(table.slots).toBe(2048);
   });
+
+  test('of words takes less, one of as many keys as were foretold never grows, and halves of a digest may be signed', () => {
+    const table = new KeyTable(2, true, 1000);
+    const { slots } = table;
+    expect([slots, table.bytes]).toEqual([2048, 2048 * 16]);
+    for (let i = 0; i < 1000; i += 1) {
+      const [high, low] = digest(`k${i}`);
+      const slot = table.claim(high, low);
+      table.values[slot * 2] = 2 ** 32 - 1 - i;
+      expect(table.find(high | 0, low | 0)).toBe(slot);
+      expect(table.claim(high | 0, low | 0)).toBe(slot);
+      expect([table.high(slot), table.low(slot), table.values[slot * 2]]).toEqual([high, low, 2 ** 32 - 1 - i]);
+    }
+    expect([table.size, table.slots]).toEqual([1000, slots]);
+    expect(new KeyTable(1, true).slots).toBeLessThan(100);
+  });
 });
 
 describe('a fold', () => {
@@ -100,6 +116,24 @@ describe('a fold', () => {
     expect(fold.spilled).toBe(limitBytes !== undefined);
     await fold.finish();
     expect(found).toEqual(expected);
+    await fold.close();
+    expect(scratch.open()).toBe(0);
+  });
+
+  test.each([
+    ['in memory', undefined],
+    ['through scratch', 0],
+  ])('of words, %s: numbers up to 2^32, and digests whose halves are signed', async (_, limitBytes) => {
+    const found = new Map<string, [number, number]>();
+    const scratch = memoryScratch();
+    const fold = createKeyFold({ ...rules(found), words: true }, { scratch, limitBytes, keys: 3000 });
+    fold.push(-1, -2, 2 ** 31, 0, 7);
+    await fold.settle();
+    expect(fold.spilled).toBe(limitBytes === 0);
+    fold.push(2 ** 32 - 1, 2 ** 32 - 2, 2 ** 31 - 1, 0, 8);
+    await fold.settle();
+    await fold.finish();
+    expect([...found]).toEqual([[`${2 ** 32 - 1},${2 ** 32 - 2}`, [2 ** 32 - 1, 8]]]);
     await fold.close();
     expect(scratch.open()).toBe(0);
   });

@@ -44,6 +44,7 @@ export interface ChangesInput {
   readonly scratch: Scratch;
   /** At most so many keys changed above the floor. */
   readonly keys: number;
+  readonly foldBytes?: number | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -119,7 +120,7 @@ export async function foldChanges(input: ChangesInput): Promise<Changes> {
         }
       },
     },
-    { scratch: input.scratch, limitBytes: FOLD_BYTES, keys: input.keys },
+    { scratch: input.scratch, limitBytes: input.foldBytes ?? FOLD_BYTES, keys: input.keys },
   );
 
   async function push(among: Uint32Array, above: boolean): Promise<void> {
@@ -176,13 +177,7 @@ function pushRecord(
   const version = (mainHigh & TOMBSTONE_BIT) === 0 ? words[at + RECORD.version]! : DELETED;
   const twice = 2 * version + (main > compactRevision ? 1 : 0);
   // Small integers all of them, but for revisions beyond 2^31: nothing is allocated.
-  fold.push(
-    words[at + RECORD.high]! | 0,
-    words[at + RECORD.low]! | 0,
-    above ? record + 1 : -record - 1,
-    twice,
-    words[at + RECORD.created]!,
-  );
+  fold.push(words[at + RECORD.high]! | 0, words[at + RECORD.low]! | 0, above ? record + 1 : -record - 1, twice, words[at + RECORD.created]);
 }
 
 /** Whether a change may come right after another of the same key. Versions and creations are compared by their lowest 32 bits, which is all that is kept. */

@@ -107,6 +107,7 @@ describe.each(['none', 'finished', 'unfinished'] as const)('an examination, comp
         seed: round,
         heldBytes: 0,
         eagerRecords: random.below(2) === 0 ? 0 : 1000,
+        foldBytes: random.below(2) === 0 ? 0 : undefined,
       });
       expect(examined.recordCount, `round ${round}`).toBe(history.records.length);
       expect(examined.keyCount, `round ${round}`).toBe(stateAt(history.changes, history.revision).size);

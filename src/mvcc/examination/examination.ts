@@ -31,10 +31,12 @@ export interface ExaminationOptions {
   /** For tests: bytes of what is kept of records that stay in memory, and EAGER_RECORDS. */
   readonly heldBytes?: number | undefined;
   readonly eagerRecords?: number | undefined;
+  /** For tests: of the tables of keys, before they go to scratch files. */
+  readonly foldBytes?: number | undefined;
 }
 
 export function createExamination(options: ExaminationOptions): Promise<Examination> {
-  const { scratch, seed = 0, eagerRecords = EAGER_RECORDS, relieve } = options;
+  const { scratch, seed = 0, eagerRecords = EAGER_RECORDS, relieve, foldBytes } = options;
   const records = new Records(scratch, options.heldBytes);
   const reader = new LeafReader(seed);
   const scan = new Scan(records, reader);
@@ -42,7 +44,7 @@ export function createExamination(options: ExaminationOptions): Promise<Examinat
     write: (bytes) => scan.write(bytes),
     async finish(file, signal) {
       try {
-        return await new Finish(scan, reader, { scratch, seed, eagerRecords, relieve, signal }).run(withBranches(file, scan));
+        return await new Finish(scan, reader, { scratch, seed, eagerRecords, relieve, foldBytes, signal }).run(withBranches(file, scan));
       } finally {
         scan.end();
       }
@@ -56,7 +58,18 @@ interface FinishOptions {
   readonly seed: number;
   readonly eagerRecords: number;
   readonly relieve: (() => void) | undefined;
+  readonly foldBytes: number | undefined;
   readonly signal: AbortSignal;
+}
+
+/** What the leaves of the tree have in them together. */
+interface Totals {
+  readonly recordCount: number;
+  /** Records of leaves that reach above the floor. */
+  readonly inHistory: number;
+  /** Creations less deletions: right where no record lies at or below the floor. */
+  readonly keyCount: number;
+  readonly kubernetes: boolean;
 }
 
 class Finish {
@@ -65,6 +78,7 @@ class Finish {
   readonly #options: FinishOptions;
   #order: Uint32Array = new Uint32Array(0);
   #changes: Promise<Changes> | undefined;
+  #totals: Totals | undefined;
 
   constructor(scan: Scan, reader: LeafReader, options: FinishOptions) {
     this.#scan = scan;
@@ -82,7 +96,7 @@ class Finish {
     await this.#scan.records.settle();
     const [floor, compactRevision] = [Number(head.compactionFinished), Number(head.compactRevision)];
     if (!(await this.#gapless(db, compactRevision))) return await this.#secondOpinion(db, head);
-    const totals = this.#totals(floor);
+    const totals = this.#count(floor);
     const { recordCount, kubernetes } = totals;
     let { keyCount } = totals;
     if (totals.inHistory <= this.#options.eagerRecords || compactRevision > 0) {
@@ -147,8 +161,9 @@ class Finish {
       order: this.#order,
       floor: Number(head.compactionFinished),
       compactRevision: Number(head.compactRevision),
-      keys: this.#totals(Number(head.compactionFinished)).inHistory,
+      keys: this.#count(Number(head.compactionFinished)).inHistory,
       scratch: this.#options.scratch,
+      foldBytes: this.#options.foldBytes,
       signal,
     });
     this.#changes.catch(() => (this.#changes = undefined)); // it was interrupted, and may be asked again
@@ -179,16 +194,14 @@ class Finish {
     return leavesAgain({ leaves: this.#scan.leaves, order: this.#order, pageSize: this.#scan.layout!.pageSize, changes, signal }, read);
   }
 
-  /** @param floor where no record lies at or below it, `keyCount` is right */
-  #totals(floor: number): {
-    readonly recordCount: number;
-    /** Records in leaves that reach above the floor. */
-    readonly inHistory: number;
-    readonly keyCount: number;
-    readonly kubernetes: boolean;
-  } {
+  /** Made once: it looks at every leaf. @param floor always the same */
+  #count(floor: number): Totals {
+    if (this.#totals !== undefined) return this.#totals;
     const { leaves } = this.#scan;
-    let [recordCount, inHistory, keyCount, kubernetes] = [0, 0, 0, false];
+    let recordCount = 0;
+    let inHistory = 0;
+    let keyCount = 0;
+    let kubernetes = false;
     for (const leaf of this.#order) {
       const size = leaves.size(leaf);
       recordCount += size;
@@ -196,6 +209,7 @@ class Finish {
       keyCount += leaves.creations(leaf) - leaves.tombstones(leaf);
       kubernetes ||= leaves.kubernetes(leaf);
     }
-    return { recordCount, inHistory, keyCount, kubernetes };
+    this.#totals = { recordCount, inHistory, keyCount, kubernetes };
+    return this.#totals;
   }
 }
