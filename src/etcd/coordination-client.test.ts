@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from 'vitest';
-import { type FakeMember, startFakeMember } from '../../test/support/fake-member.ts';
+import { type FakeMember, GrpcFailure, startFakeMember } from '../../test/support/fake-member.ts';
 import { until } from '../../test/support/processes.ts';
 import { startTcpProxy } from '../../test/support/tcp-proxy.ts';
 import { CoordinationClient } from './coordination-client.ts';
@@ -104,7 +104,11 @@ test('a member that comes back votes the choice down: what was held with the str
   a.heal();
   b.heal();
   // Asked by somebody else meanwhile, as by the next calls after some seconds.
-  await Promise.allSettled([client.admit(a.endpoint, undefined), client.admit(b.endpoint, undefined)]);
+  for (const { endpoint } of [a, b])
+    await expect(client.admit(endpoint, undefined)).rejects.toMatchObject({
+      code: 'cluster-ids-disagree',
+      message: expect.stringMatching(/belongs? to cluster aa/) as string,
+    });
   await expect(read(client)).rejects.toMatchObject({
     code: 'cluster-ids-disagree',
     message: 'most endpoints of prod belong to cluster aa now, and not to bb as before',
@@ -208,6 +212,9 @@ test('a compaction is asked of no stray, although it agrees with itself at once'
   open.push(upkeep);
   expect(await upkeep.compact(10n, { timeoutMs: 2_000 })).toBe('compacted');
   expect(a.count('etcdserverpb.KV/Compact') + b.count('etcdserverpb.KV/Compact')).toBe(3);
+  // What is wrong with the members counts, not that one is none.
+  for (const one of [a, b]) one.answers.set(READ, () => Promise.reject(new GrpcFailure(14, 'etcdserver: request timed out')));
+  await expect(upkeep.compact(11n, { timeoutMs: 2_000 })).rejects.toMatchObject({ code: 'no-quorum' });
   askedOnlyForItself(stray);
 });
 

@@ -6,7 +6,7 @@
 import { asError, WardenError } from '../errors.ts';
 import { silentLogger, type Logger } from '../telemetry/logger.ts';
 import { interruption } from './call-errors.ts';
-import { type Attempt, Link } from './coordination-link.ts';
+import { type Attempt, strayError, Link } from './coordination-link.ts';
 import { credentialsOf } from './credentials.ts';
 import { refusedForNow, throughElections } from './elections.ts';
 import { hex } from './ids.ts';
@@ -120,7 +120,8 @@ export class CoordinationClient {
     const clusterId = await this.#cluster(this.#access.requestTimeoutMs, signal);
     const link = this.#links.find((one) => one.endpoint.url === endpoint);
     const identity = link?.present ?? (await link?.identify(signal));
-    if (identity?.clusterId !== clusterId) throw this.#nobodyLeft(clusterId) ?? this.#moved(clusterId, identity?.clusterId ?? 0n);
+    if (identity === undefined) throw new WardenError('config-invalid', `${endpoint} is no endpoint of ${this.#access.name}`);
+    if (identity.clusterId !== clusterId) throw strayError(this.#access.name, identity, clusterId);
   }
 
   /** For those who hold nothing in the cluster that was chosen: the next call has the endpoints vote anew. */

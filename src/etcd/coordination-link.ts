@@ -131,7 +131,7 @@ export class Link {
         } catch (error) {
           if (live.foreign === undefined) throw explainCall(error, context);
         }
-        throw this.#stranger(live.foreign, clusterId);
+        throw strayError(this.#access.name, live.foreign, clusterId);
       });
     } catch (error) {
       // A connection on which nothing came back is not waited for a second time; and TCP may take a quarter of an hour to call a silent one dead.
@@ -163,7 +163,7 @@ export class Link {
     const live = this.#connected();
     // Over a connection that did not break nobody else can answer.
     const identity = live.identity ?? (await this.identify(signal));
-    if (identity.clusterId !== clusterId) throw this.#stranger(identity, clusterId);
+    if (identity.clusterId !== clusterId) throw strayError(this.#access.name, identity, clusterId);
     return this.#connected();
   }
 
@@ -269,16 +269,17 @@ export class Link {
     this.#remember(live.foreign);
     if (live === this.#live) this.drop();
   }
+}
 
-  #stranger({ endpoint, clusterId }: Identity, expected: bigint): WardenError {
-    return new WardenError(
-      'cluster-ids-disagree',
-      `${endpoint} belongs to cluster ${hex(clusterId)} and not to ${hex(expected)}, as ${this.#access.name} does`,
-      {
-        hint: 'remove the endpoints of the other cluster from the configuration, or bring that member back with `etcd-warden member replace`',
-      },
-    );
-  }
+/** @param name of the cluster as it is configured */
+export function strayError(name: string, { endpoint, clusterId }: Identity, expected: bigint): WardenError {
+  return new WardenError(
+    'cluster-ids-disagree',
+    `${endpoint} belongs to cluster ${hex(clusterId)} and not to ${hex(expected)}, as ${name} does`,
+    {
+      hint: 'remove the endpoints of the other cluster from the configuration, or bring that member back with `etcd-warden member replace`',
+    },
+  );
 }
 
 /** What ends a connection. */

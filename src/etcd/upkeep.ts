@@ -42,6 +42,9 @@ const MORE_COMMITS = 2;
 /** Of a read, at one member: one that is frozen must not hold up a look at the others. */
 const READ_MS = 2_000;
 
+/** Of whoever was asked for something that the others were asked for too. */
+const SAYS_LITTLE = new Set<WardenError['code']>(['unreachable', 'learner', 'cluster-ids-disagree']);
+
 export interface UpkeepOptions {
   /** Of a caller that has looked already; else the endpoints vote. */
   readonly clusterId?: bigint | undefined;
@@ -138,7 +141,7 @@ async function quorate(access: ClusterAccess, client: CoordinationClient, signal
     return first;
   } catch (error) {
     if (error instanceof WardenError) throw error;
-    throw failures.find(({ code }) => code !== 'unreachable' && code !== 'learner') ?? failures[0] ?? error;
+    throw failures.find(({ code }) => !SAYS_LITTLE.has(code)) ?? failures[0] ?? error;
   } finally {
     stop.abort();
     for (const member of members) if (member !== first) member.close();
