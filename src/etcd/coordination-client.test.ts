@@ -1,3 +1,4 @@
+import { status as Code } from '@grpc/grpc-js';
 import { afterEach, expect, test } from 'vitest';
 import { type FakeMember, GrpcFailure, startFakeMember } from '../../test/support/fake-member.ts';
 import { until } from '../../test/support/processes.ts';
@@ -213,7 +214,7 @@ test('a compaction is asked of no stray, although it agrees with itself at once'
   expect(await upkeep.compact(10n, { timeoutMs: 2_000 })).toBe('compacted');
   expect(a.count('etcdserverpb.KV/Compact') + b.count('etcdserverpb.KV/Compact')).toBe(3);
   // What is wrong with the members counts, not that one is none.
-  for (const one of [a, b]) one.answers.set(READ, () => Promise.reject(new GrpcFailure(14, 'etcdserver: request timed out')));
+  for (const one of [a, b]) one.answers.set(READ, () => Promise.reject(new GrpcFailure(Code.UNAVAILABLE, 'etcdserver: request timed out')));
   await expect(upkeep.compact(11n, { timeoutMs: 2_000 })).rejects.toMatchObject({ code: 'no-quorum' });
   askedOnlyForItself(stray);
 });
