@@ -1,4 +1,5 @@
 /** Reading objects: in order, from where the last connection broke off, and never standing still unnoticed. */
+import type { Readable } from 'node:stream';
 import { GetObjectCommand, type GetObjectCommandOutput } from '@aws-sdk/client-s3';
 import { asError, WardenError } from '../../errors.ts';
 import { missing, tooShort } from '../object-errors.ts';
@@ -6,6 +7,7 @@ import type { CallOptions, Range } from '../types.ts';
 import type { Bucket } from './bucket.ts';
 import { CallFault, timeoutError, type Calls } from './calls.ts';
 import { diagnose, faultError } from './faults.ts';
+import { gather, type Gathered } from './gather.ts';
 
 /** So many bytes of progress forgive earlier failures: a long read over a bad line must not die of the sum of its interruptions. */
 const FORGIVEN_AFTER = 1 << 20;
@@ -106,42 +108,56 @@ function answerOf(calls: Calls, reading: Reading, fault: CallFault): WardenError
 }
 
 async function* body(calls: Calls, reading: Reading, response: GetObjectCommandOutput, attempt: AbortController): AsyncGenerator<Buffer> {
-  const chunks = (response.Body as AsyncIterable<Buffer> | undefined)?.[Symbol.asyncIterator]();
-  const next = watchProgress(calls, attempt);
+  const next = watchProgress(calls, attempt, gather(response.Body as Readable, (reading.end ?? 0) - reading.at));
   for (;;) {
     // oxlint-disable-next-line no-await-in-loop -- in order
-    const result = chunks === undefined ? { done: true as const, value: undefined } : await next(chunks);
+    const block = await next();
     const missing = (reading.end ?? 0) - reading.at;
-    if (result.done === true) {
+    if (block === undefined) {
       if (missing > 0) throw Object.assign(new Error(`the answer ended ${missing} bytes early`), { code: 'ERR_STREAM_PREMATURE_CLOSE' });
       return;
     }
-    const chunk = result.value;
-    if (chunk.length > missing)
+    if (block.length > missing)
       throw new WardenError('store-misbehaves', `${calls.location}: GET of ${reading.key} brought more bytes than were asked for`);
-    reading.at += chunk.length;
-    yield chunk;
+    reading.at += block.length;
+    yield block;
   }
 }
 
-/** The next chunk, or a time-out when less than `minRate` comes for a whole request timeout. The reader's own time between chunks does not count. */
-function watchProgress(calls: Calls, attempt: AbortController): (chunks: AsyncIterator<Buffer>) => Promise<IteratorResult<Buffer>> {
-  const wanted = (calls.tuning.minRate * calls.requestTimeoutMs) / 1000;
+/** The next block, or a time-out when less than `minRate` comes for a whole request timeout. The reader's own time between blocks does not count. */
+function watchProgress(calls: Calls, attempt: AbortController, gathered: Gathered): () => Promise<Buffer | undefined> {
+  const { requestTimeoutMs } = calls;
+  const wanted = (calls.tuning.minRate * requestTimeoutMs) / 1000;
   let waited = 0;
-  let got = 0;
-  return async (chunks) => {
-    const start = performance.now();
-    const timer = setTimeout(() => attempt.abort(timeoutError(calls.requestTimeoutMs)), Math.max(0, calls.requestTimeoutMs - waited));
+  let before = 0; // received when the time began to count
+  return async () => {
+    let start = performance.now();
+    let timer: NodeJS.Timeout;
+    function judgeAfter(ms: number): void {
+      timer = setTimeout(() => {
+        if (gathered.received - before < wanted) attempt.abort(timeoutError(requestTimeoutMs));
+        else begin();
+      }, ms);
+    }
+    function begin(): void {
+      start = performance.now();
+      waited = 0;
+      before = gathered.received;
+      judgeAfter(requestTimeoutMs);
+    }
+    judgeAfter(Math.max(0, requestTimeoutMs - waited));
     try {
-      const result = await chunks.next();
+      const block = await gathered.next();
       waited += performance.now() - start;
-      if (result.done !== true) got += result.value.length;
-      if (got >= wanted) waited = got = 0;
-      return result;
+      if (gathered.received - before >= wanted) {
+        waited = 0;
+        before = gathered.received;
+      }
+      return block;
     } catch (error) {
       throw attempt.signal.aborted ? asError(attempt.signal.reason) : error;
     } finally {
-      clearTimeout(timer);
+      clearTimeout(timer!);
     }
   };
 }

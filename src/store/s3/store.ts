@@ -57,7 +57,7 @@ export function openS3Store(config: S3StoreConfig, tools: { readonly logger: Log
       }
       const blocks: Buffer[] = [];
       for await (const block of readObject(calls, bucket, key, options.range, options)) blocks.push(block);
-      return Buffer.concat(blocks);
+      return blocks.length === 1 ? blocks[0]! : Buffer.concat(blocks);
     },
 
     stream: (key, options) => readObject(calls, bucket, key, options.range, options),
