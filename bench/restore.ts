@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Gateway, startGateway } from '../test/support/gateway.ts';
 import { startS3FaultProxy } from '../test/support/s3-fault-proxy.ts';
@@ -10,48 +10,68 @@ import { awsEnvironment, EXECUTABLE, measureBackup } from './warden.ts';
 
 const LIMITS = { toTool: 1.0, rewritingToTool: 1.6, fromS3ToChain: 0.6, rssMiB: 200, readings: 1.05 };
 
+const FROM_S3: Kind = 'large values';
+
 const THREE = ['m1=http://10.0.0.1:2380', 'm2=http://10.0.0.2:2380', 'm3=http://10.0.0.3:2380'].join(',');
 
 export interface RestoreBenchOptions {
   readonly rounds: number;
   readonly kinds?: readonly Kind[];
+  /** Only from a folder, or only from S3 (which the large values alone are restored from). */
+  readonly only?: 'disk' | 's3' | undefined;
+  /** Takes the backups that an earlier run with it has left, and leaves its own. */
+  readonly keep?: boolean | undefined;
+}
+
+/** What is restored: a store with one backup, and the snapshot that `etcdctl` takes of the same database. */
+interface Restored {
+  readonly store: string;
+  readonly plain: string;
 }
 
 /**
  * A compressed backup, proved in the same pass, to a directory that etcd starts on, by the native builder: copied, and written anew; against `etcdutl snapshot
  * restore` of the plain file, in turns. From S3 against download, decompression and etcdutl.
  */
-export async function benchRestore({ rounds, kinds = KINDS }: RestoreBenchOptions): Promise<boolean> {
+export async function benchRestore({ rounds, kinds = KINDS, only, keep = false }: RestoreBenchOptions): Promise<boolean> {
   const work = temporaryFolder('bench', benchFolder());
-  const [store, plain, out] = [join(work, 'store'), join(work, 'plain.db'), join(work, 'out')];
+  const out = join(work, 'out');
   const rows: string[][] = [];
   let kept = true;
   try {
-    for (const kind of kinds) {
-      removeFolder(store);
-      removeFolder(plain);
-      mkdirSync(store);
-      {
-        await using cluster = await startWithKind(kind);
-        const endpoint = cluster.endpoints[0]!;
-        await measureBackup({ endpoint, to: store });
-        await measure(program('etcdctl', '3.6'), [`--endpoints=${endpoint}`, 'snapshot', 'save', plain]);
-      }
+    for (const kind of only === 's3' ? kinds.filter((one) => one === FROM_S3) : kinds) {
+      const { store, plain } = await restored(kind, keep ? join(benchFolder(), `restore-${kind.replace(' ', '-')}`) : join(work, kind));
       const contestants: readonly Contestant[] = [
         { name: 'etcdutl snapshot restore', run: () => byTool(plain, out) },
         { name: 'restore', limit: LIMITS.toTool, run: () => restore(store, out) },
         { name: 'restore --defragmented', limit: LIMITS.rewritingToTool, run: () => restore(store, out, ['--defragmented']) },
         { name: 'restore --only', limit: LIMITS.rewritingToTool, run: () => restore(store, out, ['--only', '/fill/']) },
       ];
-      kept = (await takeTurns(kind, contestants, { rounds, out, rows })) && kept;
-      if (kind !== 'large values') continue;
-      kept = (await fromS3(work, { store, rounds, out, rows })) && kept;
+      if (only !== 's3') kept = (await takeTurns(kind, contestants, { rounds, out, rows })) && kept;
+      if (kind === FROM_S3 && only !== 'disk') kept = (await fromS3(work, { store, rounds, out, rows })) && kept;
+      removeFolder(join(work, kind));
     }
   } finally {
     removeFolder(work);
   }
   console.log(`\n${table(['database', '', 'median s', 'min s', 'max s', 'CPU s', 'ratio of medians', 'peak RSS MiB'], rows)}`);
   return kept;
+}
+
+async function restored(kind: Kind, folder: string): Promise<Restored> {
+  const found = { store: join(folder, 'store'), plain: join(folder, 'plain.db') };
+  if (existsSync(folder)) return found;
+  const making = `${folder}.making`;
+  removeFolder(making);
+  mkdirSync(join(making, 'store'), { recursive: true });
+  {
+    await using cluster = await startWithKind(kind);
+    const endpoint = cluster.endpoints[0]!;
+    await measureBackup({ endpoint, to: join(making, 'store') });
+    await measure(program('etcdctl', '3.6'), [`--endpoints=${endpoint}`, 'snapshot', 'save', join(making, 'plain.db')]);
+  }
+  renameSync(making, folder);
+  return found;
 }
 
 interface Contestant {
@@ -141,7 +161,7 @@ async function fromS3(work: string, { store, rounds, out, rows }: Turns & { read
   }
 
   const kept = await takeTurns(
-    'large values, S3',
+    `${FROM_S3}, S3`,
     [
       { name: 'aws s3 cp, zstd -d, etcdutl', run: chain },
       { name: 'restore', limit: LIMITS.fromS3ToChain, run: () => restore('s3://bench/ours', out, [], gateway) },
