@@ -53,6 +53,13 @@ describe('the order of the steps', () => {
       `${platform} server --cluster-reset --cluster-reset-restore-path=/var/tmp/etcd-warden-restore/${PLANNED_ID}.db`,
     ]);
     expect(stepOf(plan, 'move-db').commands.join('\n')).not.toContain('rm ');
+    // All the places that its refusal may come from, and what it does not see of how the service is started.
+    const { notes } = stepOf(plan, 'reset');
+    const reset = notes.join('\n');
+    for (const place of [`/etc/rancher/${platform}/config.yaml.d`, '--server in the unit', `${platform.toUpperCase()}_URL`])
+      expect(reset).toContain(place);
+    expect(reset).toMatch(/neither the flags nor the environment of the unit.*--data-dir/u);
+    expect(stepOf(plan, 'restart-caches').notes.join('\n')).toContain(`delete secret NODE.node-password.${platform}, `);
   });
 });
 

@@ -1,6 +1,8 @@
 /**
  * RKE2 and k3s own their etcd: names, URLs and certificates of its members come from them, and a data directory that somebody else made is not joined by their
  * other servers. So the backup becomes a plain file, and their own cluster-reset restores it on one server; the others join it anew.
+ *
+ * Read in pkg/cli/server, pkg/etcd and pkg/nodepassword of k3s, on which RKE2 is built (about 1.32), and in the documentation of both (`etcd-snapshot`, `backup_restore`).
  */
 import { CARRIED, mustBeCarried } from './commands.ts';
 import { command, hostOf, over, quote } from './shell.ts';
@@ -84,7 +86,8 @@ export function rancherSteps(input: PlanInput, platform: 'rke2' | 'k3s', revisio
       where: FIRST,
       commands: [command(program, 'server', '--cluster-reset', `--cluster-reset-restore-path=${file}`)],
       notes: [
-        `it refuses while \`server:\` stands in ${config}; where no server without it is left, take the line out of this one, and leave it out`,
+        `it refuses while \`server:\` stands in ${config}, in ${config}.d, as --server in the unit, or as ${program.toUpperCase()}_URL in its environment; where no server without it is left, take it out of this one, and leave it out`,
+        `it reads the configuration, but neither the flags nor the environment of the unit: what \`systemctl cat ${unit}\` shows there has to be said here too (--data-dir and --token above all)`,
         `on a machine that was no server of this cluster: --token with the server token of the old one (${folder}/server/token), without which the keys and certificates in the snapshot cannot be read`,
         'where its configuration names etcd-s3: --etcd-s3=false as well, or the path is looked for in the bucket',
         `when it says that a reset was done before: rm ${db}/reset-flag`,
@@ -138,7 +141,10 @@ function agents(caches: PlanStep, platform: 'rke2' | 'k3s', { program, agent, fo
     commands: caches.commands.map((line) =>
       line.startsWith('systemctl') ? command('systemctl', 'restart', agent) : line.replace(/^kubectl/u, kubectl),
     ),
-    notes: caches.notes.map((note) => note.replace('restarted with the API servers', 'restarted with the servers')),
+    notes: [
+      ...caches.notes.map((note) => note.replace('restarted with the API servers', 'restarted with the servers')),
+      `a node that was set up anew after the backup is told "Node password rejected": ${kubectl} -n kube-system delete secret NODE.node-password.${program}, then restart it`,
+    ],
   };
 }
 
