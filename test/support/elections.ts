@@ -16,7 +16,7 @@ export function readsOnly(args: readonly string[]): boolean {
 }
 
 /** @param reads whether it may be asked again after an answer that leaves open what happened */
-export function passes(error: unknown, reads: boolean): boolean {
+function passes(error: unknown, reads: boolean): boolean {
   const { message } = error as Error;
   return NOTHING_DONE.test(message) || (reads && LEFT_OPEN.test(message));
 }
