@@ -3,6 +3,9 @@ import { memoryScratch, type ModelHistory, naiveHashKv, randomHistory, sourceOf 
 import { type Random, seeded } from '../../test/support/random.ts';
 import { digestKey, type KeyDigest } from './digest.ts';
 import { hashKv } from './hash-kv.ts';
+import { encodeKeyValue } from './key-value.ts';
+import { encodeRevision } from './revision.ts';
+import type { RawRecord } from './source.ts';
 
 const compactions = ['none', 'finished', 'unfinished'] as const;
 
@@ -53,6 +56,28 @@ describe('HashKV', () => {
   const source = sourceOf(history.records);
   const at = { revision: history.revision, compactRevision: history.revision - 4n };
   const expected = naiveHashKv(history.records, at.revision, at.compactRevision);
+
+  test('of more changed keys than the first tables hold', async () => {
+    const put = (main: number, key: string, created: number, version: bigint): RawRecord => ({
+      key: encodeRevision({ main: BigInt(main), sub: 0n, tombstone: false }),
+      value: encodeKeyValue({
+        key: Buffer.from(key),
+        createRevision: BigInt(created),
+        modRevision: BigInt(main),
+        version,
+        value: Buffer.alloc(0),
+        lease: 0n,
+        unknown: [],
+      }),
+    });
+    const keys = 2000;
+    const records = Array.from({ length: keys }, (_, i) => put(2 + i, `k${i}`, 2 + i, 1n));
+    for (let i = 0; i < keys; i += 2) records.push(put(2 + records.length, `k${i}`, 2 + i, 2n));
+    const [revision, compactRevision] = [BigInt(1 + records.length), BigInt(1 + keys)];
+    const whole = naiveHashKv(records, revision, compactRevision);
+    for (const compactionFinished of [0n, compactRevision])
+      expect(await hashKv(sourceOf(records, 100), { revision, compactRevision, compactionFinished })).toBe(whole);
+  });
 
   test('another seed gives the same hash', async () => {
     for (const seed of [0, 1, 0xffffffff, 0x12345678]) expect(await hashKv(source, { ...at, seed })).toBe(expected);

@@ -59,8 +59,11 @@ export async function findSurvivors(source: RecordSource, question: SurvivorQues
     {
       columns: 1,
       apply(table, high, low, what, ordinal, index) {
-        if (what === NOTE) table.values[table.claim(high, low)] = ordinal;
-        else if (lastOf(table, high, low) === ordinal) kept.set(index);
+        if (what === NOTE) {
+          // Two steps: `claim` may replace the values, and what is left of an assignment is looked up first.
+          const slot = table.claim(high, low);
+          table.values[slot] = ordinal;
+        } else if (lastOf(table, high, low) === ordinal) kept.set(index);
       },
       finish(table) {
         for (let slot = 0; slot < table.slots; slot += 1) if (table.values[slot]! > ordinalAtUpTo) beyond += 1;
