@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { boltFile, inMemory } from '../../../test/support/bolt-file.ts';
-import { memoryScratch } from '../../../test/support/history.ts';
+import { memoryScratch, sourceOf } from '../../../test/support/history.ts';
+import { seeded } from '../../../test/support/random.ts';
+import { scatter } from '../../../test/support/scatter.ts';
+import { hashKv } from '../hash-kv.ts';
 import { encodeKeyValue } from '../key-value.ts';
 import { encodeRevision } from '../revision.ts';
 import type { RawRecord } from '../source.ts';
@@ -59,6 +62,28 @@ async function verdict(records: readonly RawRecord[], compacted: number): Promis
   expect(found[1]).toEqual(found[0]);
   return found[0]!;
 }
+
+test('what was kept of records is read from scratch where it is too much for memory', async () => {
+  const [keys, half] = [11_200, 5600];
+  const created = Array.from({ length: keys }, (_, i) => put(2 + i, `k${i}`, 2 + i, 1));
+  const changed = Array.from({ length: half }, (_, i) => put(2 + keys + i, `k${2 * i}`, 2 + 2 * i, 2));
+  const records = [...created, ...changed];
+  const compactRevision = BigInt(1 + keys);
+  const mark = encodeRevision({ main: compactRevision, sub: 0n, tombstone: false });
+  const content = { key: records.map(({ key, value }) => [key, value] as const), meta: [['finishedCompactRev', mark] as const] };
+  const { bytes } = scatter(boltFile(content, { inlineBytes: 0, fanout: 50, pageSize: 4096 }), seeded(8), 3);
+  const scratch = memoryScratch();
+  const examination = await createExamination({ scratch, heldBytes: 0 });
+  examination.write(bytes);
+  const examined = await examination.finish(inMemory(bytes), signal);
+  expect(scratch.made()).toBe(1);
+  expect([examined.recordCount, examined.keyCount]).toEqual([keys + half, keys]);
+  // Of two records beside each other one was changed later: each leaf below the compact revision is summed up record by record.
+  const revision = BigInt(1 + keys + half);
+  expect(await examined.hashKv(compactRevision, signal)).toBe(await hashKv(sourceOf(records), { revision, compactRevision }));
+  await examination.close();
+  expect(scratch.open()).toBe(0);
+});
 
 describe('what became of each key', () => {
   test.each<[string, readonly RawRecord[], number, number]>([
