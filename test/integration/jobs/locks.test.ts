@@ -225,7 +225,8 @@ describe.concurrent('two daemons with the same configuration', () => {
     const daemons = await pair(cluster, disk, { schedule: '*/3 * * * * *', seconds: 0 });
     try {
       const { leader, standby } = await rolesOf(daemons);
-      await until(() => published(disk).length >= 3, leader.output);
+      // A process for each, and slots that come meanwhile are passed over.
+      await until(() => published(disk).length >= 3, leader.output, { timeoutMs: 150_000 });
       expect(await Promise.all(daemons.map(async (daemon) => (await daemon.get('/healthz')).status))).toEqual([200, 200]);
       expect(standby.output()).toContain('standby: another daemon takes the backups');
       expect(standby.output()).not.toContain('backup complete');
