@@ -87,6 +87,8 @@ describe('docs/restore.md', () => {
       '--initial-cluster-state',
       '--cluster-reset',
       '--cluster-reset-restore-path',
+      '--server',
+      '--token',
       '--no-block',
       '--encryption-provider-config',
     ];

@@ -86,7 +86,7 @@ describe('the plan for people', () => {
          asks every member for the members, alarms, revision and HashKV that the restore recorded: it is
          restored when this says so
 
-          etcd-warden restore --check http://10.0.0.1:2379 --record /var/lib/etcd.restore.json
+          etcd-warden restore --check --endpoints http://10.0.0.1:2379 --record /var/lib/etcd.restore.json
 
       7. start the clients, wherever they run
          only now: what they write before the check cannot be told from what was restored

@@ -152,7 +152,7 @@ function headline({ clusterId, revision, source }: RestoreRecord, { outcome, mem
   const from = source.backup === undefined ? '' : ` from ${source.backup}`;
   switch (outcome) {
     case 'restored':
-      return `restored: ${members.length === 1 ? 'the member' : `all ${members.length} members`} of ${cluster} hold exactly what was restored${from}, revision ${revision}`;
+      return `restored: ${members.length === 1 ? 'the member' : `all ${members.length} members`} of ${cluster} ${members.length === 1 ? 'holds' : 'hold'} exactly what was restored${from}, revision ${revision}`;
     case 'agreed':
       return `${cluster}: the members agree with each other; whether they hold what was restored can no longer be proved`;
     case 'waiting':

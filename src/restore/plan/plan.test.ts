@@ -395,11 +395,13 @@ describe('stopping and starting', () => {
     expect(titles(false)).toEqual(['stop everything that writes to this cluster', 'start the clients']);
   });
 
-  test('asks with the flags that reach the members', () => {
+  test('asks with the flags that reach the members, whatever configuration file that machine has', () => {
     const plan = planRestore(plannedInput({ platform: 'kubeadm', accessFlags: ['--cacert', '/ca'] }));
     expect(stepOf(plan, 'check').commands).toEqual([
-      'etcd-warden restore --check https://10.0.0.1:2379,https://10.0.0.2:2379,https://10.0.0.3:2379 --record /var/lib/etcd.restore.json --cacert /ca',
+      'etcd-warden restore --check --endpoints https://10.0.0.1:2379,https://10.0.0.2:2379,https://10.0.0.3:2379 --record /var/lib/etcd.restore.json --cacert /ca',
     ]);
+    const [configured] = stepOf(planRestore(plannedInput({ accessFlags: ['--config', '/etc/w.yaml'] })), 'check').commands;
+    expect(configured).toMatch(/ --check https:.* --config \/etc\/w\.yaml$/u);
   });
 });
 

@@ -216,6 +216,8 @@ function check(input: PlanInput, members: readonly MemberPlan[]): PlanStep {
         'etcd-warden',
         'restore',
         '--check',
+        // Else a configuration file in the usual place would count, beside which these flags are refused.
+        ...(access.includes('--config') ? [] : ['--endpoints']),
         members.flatMap(({ clientUrls }) => clientUrls).join(','),
         '--record',
         record,
