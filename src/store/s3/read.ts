@@ -2,7 +2,7 @@
 import type { Readable } from 'node:stream';
 import { GetObjectCommand, type GetObjectCommandOutput } from '@aws-sdk/client-s3';
 import { asError, WardenError } from '../../errors.ts';
-import { missing, tooShort } from '../object-errors.ts';
+import { missing, tooLong, tooShort } from '../object-errors.ts';
 import type { CallOptions, Range } from '../types.ts';
 import type { Bucket } from './bucket.ts';
 import { CallFault, timeoutError, type Calls } from './calls.ts';
@@ -22,14 +22,15 @@ interface Reading {
   etag: string | undefined;
 }
 
-/** The bytes of an object or range in order. @throws WardenError `object-missing`, `verification-failed` when it is shorter than asked for */
-export async function* readObject(
-  calls: Calls,
-  bucket: Bucket,
-  key: string,
-  range: Range | undefined,
-  options: CallOptions,
-): AsyncGenerator<Buffer> {
+export interface ReadOptions extends CallOptions {
+  readonly range?: Range | undefined;
+  /** Nothing is read of what is longer. */
+  readonly maxLength?: number | undefined;
+}
+
+/** The bytes of an object or range in order. @throws WardenError `object-missing`, `verification-failed` when it is shorter than asked for, `refused` */
+export async function* readObject(calls: Calls, bucket: Bucket, key: string, options: ReadOptions): AsyncGenerator<Buffer> {
+  const { range, maxLength = Infinity } = options;
   const reading: Reading = {
     key,
     at: range?.offset ?? 0,
@@ -43,6 +44,9 @@ export async function* readObject(
     try {
       // oxlint-disable-next-line no-await-in-loop -- one connection after the other
       const response = await request(calls, bucket, reading, signal);
+      // The answer tells it before the first byte is read: asking for it first would be a second call for every manifest.
+      const length = (reading.end ?? 0) - (range?.offset ?? 0);
+      if (length > maxLength) throw tooLong(calls.location, key, length, maxLength);
       yield* body(calls, reading, response, attempt);
     } catch (error) {
       if (options.signal.aborted) throw options.signal.reason;

@@ -183,6 +183,22 @@ describe('an upload on the wire', () => {
   });
 });
 
+describe('reading what may only be so long', () => {
+  test('takes one call, and none more to see that it is longer', async () => {
+    const store = open({ retries: 3 });
+    expect(await store.get('k', { signal, maxLength: body.length })).toHaveLength(body.length);
+    expect(seen.map(({ call }) => call)).toEqual(['Get']);
+    await expect(store.get('k', { signal, maxLength: body.length - 1 })).rejects.toMatchObject({
+      code: 'refused',
+      message: expect.stringContaining(`holds ${body.length} bytes, more than the ${body.length - 1}`),
+    });
+    expect(seen.map(({ call }) => call)).toEqual(['Get', 'Get']);
+    // The connection that was given up is no trouble for the next call.
+    expect(await store.get('k', { signal })).toHaveLength(body.length);
+    await store.close();
+  });
+});
+
 describe('where the bucket is', () => {
   test('fault 39: a redirect to another region is followed, and the next call goes there at once', async () => {
     special = ({ headers }, response) => {

@@ -2,7 +2,6 @@
 import { ListObjectsV2Command } from '@aws-sdk/client-s3';
 import type { S3StoreConfig } from '../../config/types.ts';
 import type { Logger } from '../../telemetry/logger.ts';
-import { tooLong } from '../object-errors.ts';
 import type { Store } from '../types.ts';
 import { bucketOf } from './bucket.ts';
 import { createCalls } from './calls.ts';
@@ -51,16 +50,12 @@ export function openS3Store(config: S3StoreConfig, tools: { readonly logger: Log
     },
 
     async get(key, options) {
-      if (options.maxLength !== undefined) {
-        const asked = options.range?.length ?? (await headObject(calls, bucket, key, options))?.size ?? 0;
-        if (asked > options.maxLength) throw tooLong(location, key, asked, options.maxLength);
-      }
       const blocks: Buffer[] = [];
-      for await (const block of readObject(calls, bucket, key, options.range, options)) blocks.push(block);
+      for await (const block of readObject(calls, bucket, key, options)) blocks.push(block);
       return blocks.length === 1 ? blocks[0]! : Buffer.concat(blocks);
     },
 
-    stream: (key, options) => readObject(calls, bucket, key, options.range, options),
+    stream: (key, { signal, range }) => readObject(calls, bucket, key, { signal, range }),
 
     async head(key, options) {
       const head = await headObject(calls, bucket, key, options);
