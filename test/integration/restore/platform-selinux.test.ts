@@ -9,6 +9,7 @@ import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startCluster } from '../../support/cluster.ts';
 import { removeFolder, temporaryFolder } from '../../support/watchdog.ts';
 import type { BuildOrder, BuildReport } from './build-child.ts';
+import type { LabelOrder } from './label-child.ts';
 
 const BUILD = join(import.meta.dirname, 'build-child.ts');
 const REPLACE = join(import.meta.dirname, 'label-child.ts');
@@ -126,7 +127,8 @@ describe.each([CAN_LABEL ? 'the SELinux label' : 'where nobody may set labels, a
       old(at('m1'), at('m1/member/wal'));
       writeFileSync(at('etcd.env'), 'ETCD_INITIAL_CLUSTER_STATE=new\n');
       if (CAN_LABEL) run(['chcon', LABEL, at('etcd.env')]);
-      const words = [process.execPath, REPLACE, at('m1'), at('etcd.env')];
+      const order: LabelOrder = { dataDir: at('m1'), file: at('etcd.env') };
+      const words = [process.execPath, REPLACE, JSON.stringify(order)];
       if (CAN_LABEL) run(words);
       else execFileSync(words[0]!, words.slice(1));
       expect(readdirSync(at('m1'))).toEqual([]);
