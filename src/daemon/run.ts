@@ -300,7 +300,8 @@ class Daemon {
         },
         startBackup: (name) => {
           const guarded = this.#clusters.get(name);
-          if (guarded === undefined) return { outcome: 'unknown-cluster' };
+          // The listeners open first, so that a port that is taken ends the start before anything is begun.
+          if (guarded === undefined) return { outcome: Object.hasOwn(this.#config.clusters, name) ? 'starting' : 'unknown-cluster' };
           if (signal.aborted) return { outcome: 'stopping' };
           const { joined, job } = guarded.backupNow();
           this.#logger.info({ cluster: name, job: job.id, joined }, 'a backup was asked for');

@@ -86,6 +86,8 @@ function startBackup(source: ApiSource, cluster: string): Answer {
       };
     case 'unknown-cluster':
       return problem(404, 'unknown-cluster', `no cluster named ${cluster} is configured`);
+    case 'starting':
+      return { ...problem(503, 'starting', 'the daemon starts'), headers: { 'Retry-After': '1' } };
     case 'stopping':
       return problem(503, 'stopping', 'the daemon stops');
   }

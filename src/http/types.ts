@@ -24,7 +24,7 @@ export interface ProbeSource {
 
 export type StartAnswer =
   | { readonly outcome: 'started' | 'joined'; readonly job: string }
-  | { readonly outcome: 'unknown-cluster' | 'stopping' };
+  | { readonly outcome: 'unknown-cluster' | 'starting' | 'stopping' };
 
 export interface ApiSource {
   startBackup(cluster: string): StartAnswer;

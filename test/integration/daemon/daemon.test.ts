@@ -134,7 +134,10 @@ describe('the daemon, with a real etcd', () => {
       const answer = await fetch(`http://127.0.0.1:${port}/api/v1${path}`, { method, headers: { authorization: `Bearer ${token}` } });
       return { status: answer.status, body: (await answer.json()) as Record<string, unknown> };
     };
-    const started = await call('POST', '/clusters/main/backup');
+    let started = await call('POST', '/clusters/main/backup');
+    // The probes answer a moment before the clusters are there.
+    for (; started.status === 503; started = await call('POST', '/clusters/main/backup'))
+      expect(started.body).toMatchObject({ error: { code: 'starting' } });
     expect(started.status).toBe(202);
     const job = String(started.body['job']);
     await until(
