@@ -11,6 +11,7 @@ import { credentialsOf } from './credentials.ts';
 import { refusedForNow, throughElections } from './elections.ts';
 import { hex } from './ids.ts';
 import { clusterOfMost, distinct, type Identity, majorityOf, nobodyAnswers } from './majority.ts';
+import { within } from './time-limit.ts';
 import type { ClusterAccess } from './types.ts';
 
 export type { Attempt } from './coordination-link.ts';
@@ -169,19 +170,19 @@ export class CoordinationClient {
 
   /** All at once who have not answered on the connection that stands, until there is enough. @returns why some do not answer */
   async #askAll(timeoutMs: number, signal: AbortSignal | undefined, enough: () => boolean): Promise<readonly Error[]> {
-    const inTime = AbortSignal.timeout(Math.ceil(timeoutMs));
-    const stop = signal === undefined ? inTime : AbortSignal.any([signal, inTime]);
     const failures: Error[] = [];
     const met = Promise.withResolvers<void>();
-    const asked = this.#links.map(async (link) => {
-      try {
-        if (link.present === undefined) await link.identify(stop);
-      } catch (error) {
-        failures.push(asError(error));
-      }
-      if (enough()) met.resolve();
+    await within(timeoutMs, signal, async (inTime) => {
+      const asked = this.#links.map(async (link) => {
+        try {
+          if (link.present === undefined) await link.identify(inTime);
+        } catch (error) {
+          failures.push(asError(error));
+        }
+        if (enough()) met.resolve();
+      });
+      await Promise.race([met.promise, Promise.all(asked)]);
     });
-    await Promise.race([met.promise, Promise.all(asked)]);
     if (signal?.aborted === true) throw interruption(signal, `asking the members of ${this.#access.name}`);
     return failures;
   }

@@ -28,6 +28,7 @@ import { type Credentials, credentialsOf } from './credentials.ts';
 import { type Endpoint, hostAndPort } from './endpoint.ts';
 import { hex } from './ids.ts';
 import type { Identity } from './majority.ts';
+import { within } from './time-limit.ts';
 import type { ClusterAccess } from './types.ts';
 
 export interface Attempt {
@@ -115,12 +116,10 @@ export class Link {
    */
   async call<T>({ what, timeoutMs, signal, clusterId }: LinkCall, operation: (attempt: Attempt) => Promise<T>): Promise<T> {
     const deadline = Date.now() + timeoutMs;
-    const inTime = AbortSignal.timeout(Math.ceil(timeoutMs));
-    const either = signal === undefined ? inTime : AbortSignal.any([signal, inTime]);
     const context = { endpoint: this.endpoint.url, method: what, user: this.#access.user, signal, deadlineMs: timeoutMs };
-    try {
-      return await authenticated(this.#credentials, this.endpoint, { signal: either, optional: false }, async (token) => {
-        const live = await this.#admit(clusterId, either);
+    const attempt = (inTime: AbortSignal): Promise<T> =>
+      authenticated(this.#credentials, this.endpoint, { signal: inTime, optional: false }, async (token) => {
+        const live = await this.#admit(clusterId, inTime);
         live.token = token;
         try {
           const client = await (live.etcd ??= this.#etcd(live));
@@ -133,6 +132,8 @@ export class Link {
         }
         throw strayError(this.#access.name, live.foreign, clusterId);
       });
+    try {
+      return await within(timeoutMs, signal, attempt);
     } catch (error) {
       // A connection on which nothing came back is not waited for a second time; and TCP may take a quarter of an hour to call a silent one dead.
       if (error instanceof WardenError && BREAKS.has(error.code) && signal?.aborted !== true) this.drop();

@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { asError, WardenError } from '../errors.ts';
 import type { Attempt, CoordinationClient } from './coordination-client.ts';
+import { within } from './time-limit.ts';
 
 /** What stands in the key. Small and readable with etcdctl, since somebody looks at it when things are stuck. */
 export interface Holder {
@@ -99,10 +100,10 @@ export class LeasedKey {
     // The next renewal is due by then, and half of it is left for another endpoint: a member that is frozen, as by a defragmentation, takes the call and
     // does not answer, for longer than any lease may last.
     const periodMs = Math.ceil((this.#ttlSeconds * 1000) / 3);
-    const inTime = AbortSignal.timeout(periodMs);
-    const either = signal === undefined ? inTime : AbortSignal.any([signal, inTime]);
     try {
-      const ttl = await this.#run(`renewing ${this.#key}`, either, (attempt) => keepAliveOnce(attempt, this.#lease), periodMs / 2);
+      const ttl = await within(periodMs, signal, (inTime) =>
+        this.#run(`renewing ${this.#key}`, inTime, (attempt) => keepAliveOnce(attempt, this.#lease), periodMs / 2),
+      );
       if (ttl <= 0) {
         this.#until = 0;
         return 'lost';
