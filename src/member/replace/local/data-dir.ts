@@ -27,7 +27,7 @@ export async function lookAtData({ dataDir, walDir }: DataPlace): Promise<DataSi
       dataDir,
       walDir,
       exists: await exists(dataDir),
-      data: present ? 'present' : 'none',
+      data: present || (await interrupted(dataDir, walDir)) ? 'present' : 'none',
       identity: present ? await identityOf(walFolder, wal) : undefined,
       inUse: await isLocked(database),
       damage: present ? await damageOf(database, wal.length > 0) : [],
@@ -70,9 +70,8 @@ export async function moveData({ dataDir, walDir }: DataPlace, stamp: string, si
 
 /** @param what the entry that counts; undefined = the files of a log */
 async function moveFolder(folder: string, what: string | undefined, stamp: string, signal: AbortSignal): Promise<string | undefined> {
-  const next = `${folder}.next-by-etcd-warden`;
-  // Interrupted between the two renames.
-  if (!(await exists(folder)) && (await exists(next))) await rename(next, folder);
+  const next = nextOf(folder);
+  if (await interrupted(folder)) await rename(next, folder);
   const full = what === undefined ? (await walFiles(folder)).length > 0 : await filled(join(folder, what));
   if (!full) return undefined;
   const to = await freeName(`${folder}.replaced-${stamp}`);
@@ -95,6 +94,17 @@ async function moveFolder(folder: string, what: string | undefined, stamp: strin
   }
   await syncFolder(dirname(folder));
   return to;
+}
+
+/** What takes the place of a folder. */
+function nextOf(folder: string): string {
+  return `${folder}.next-by-etcd-warden`;
+}
+
+/** Whether one was moved away and the empty one is not in its place yet: without it an etcd that is no root could not start, so this counts as data to be moved. */
+async function interrupted(...folders: readonly (string | undefined)[]): Promise<boolean> {
+  for (const folder of folders) if (folder !== undefined && !(await exists(folder)) && (await exists(nextOf(folder)))) return true;
+  return false;
 }
 
 /** An empty folder with owner, mode and label of another one. */

@@ -114,7 +114,9 @@ describe('a data directory', () => {
     expect(readdirSync(folder)).toEqual(['etcd', 'etcd.replaced-NOW']);
     // Interrupted when the old one was away, and the new one not yet in its place.
     renameSync(place.dataDir, `${place.dataDir}.next-by-etcd-warden`);
+    expect(await lookAtData(place)).toMatchObject({ exists: false, data: 'present', damage: [] });
     expect(await moveData(place, 'NOW', signal)).toEqual([]);
+    expect((await lookAtData(place)).data).toBe('none');
     expect(readdirSync(folder)).toEqual(['etcd', 'etcd.replaced-NOW']);
     // A second one in the same second takes another name.
     make();
@@ -127,6 +129,10 @@ describe('a data directory', () => {
     expect((await lookAtData(place)).data).toBe('present');
     expect(await moveData(place, 'NOW', signal)).toEqual([`${place.walDir}.replaced-NOW`]);
     expect((await lookAtData(place)).data).toBe('none');
+    renameSync(place.walDir!, `${place.walDir}.next-by-etcd-warden`);
+    expect((await lookAtData(place)).data).toBe('present');
+    expect(await moveData(place, 'NOW', signal)).toEqual([]);
+    expect(readdirSync(place.walDir!)).toEqual([]);
   });
 
   test('behind a link keeps the link, and the old data lies inside', async () => {
