@@ -112,6 +112,14 @@ describe('the platform of a machine', () => {
     expect(await detect()).toMatchObject({ dataDir: '/data/etcd', walDir: '/data/wal' });
   });
 
+  test('is systemd with flags over several lines and apart from what they are set to', async () => {
+    await file(
+      'lib/systemd/system/etcd.service',
+      '[Service]\nExecStart=/usr/bin/etcd \\\n  --data-dir   /srv/etcd \\\n  --wal-dir \\\n  /srv/wal\n',
+    );
+    expect(await detect()).toMatchObject({ dataDir: '/srv/etcd', walDir: '/srv/wal' });
+  });
+
   test('a path that holds a variable is no path', async () => {
     await file('lib/systemd/system/etcd.service', '[Service]\nExecStart=/usr/bin/etcd --data-dir=${DATA}\n');
     expect(await detect()).toEqual({ platform: 'systemd', reason: 'etcd.service is in /lib/systemd/system', unit: 'etcd' });

@@ -21,6 +21,8 @@ const SETTINGS = [
   ['dataDir', 'data-dir', 'ETCD_DATA_DIR'],
   ['walDir', 'wal-dir', 'ETCD_WAL_DIR'],
 ] as const;
+/** Between a flag and what it is set to: a unit may be laid out over several lines. */
+const VALUE = '(?:=|(?:[ \\t]|\\\\\\n)+)';
 
 /** @returns undefined where no unit of etcd is, or only a masked one */
 export async function findEtcdUnit(root: string): Promise<EtcdUnit | undefined> {
@@ -46,7 +48,7 @@ export function placesIn(content: string): Places {
   const lines = withoutComments(content);
   const places: { dataDir?: string; walDir?: string } = {};
   for (const [field, flag, variable] of SETTINGS) {
-    const place = lastPath(lines, `--?${flag}[= ]`) ?? lastPath(lines, `\\b${variable}=`);
+    const place = lastPath(lines, `--?${flag}${VALUE}`) ?? lastPath(lines, `\\b${variable}=`);
     if (place !== undefined) places[field] = place;
   }
   return places;
@@ -55,7 +57,7 @@ export function placesIn(content: string): Places {
 /** With a configuration file etcd reads neither flags nor environment; files of the environment override what stands in the unit. */
 async function placesOf(root: string, name: string, unit: string): Promise<Places> {
   const lines = withoutComments(unit);
-  const configFile = lastPath(lines, '--?config-file[= ]') ?? lastPath(lines, '\\bETCD_CONFIG_FILE=');
+  const configFile = lastPath(lines, `--?config-file${VALUE}`) ?? lastPath(lines, '\\bETCD_CONFIG_FILE=');
   if (configFile !== undefined) {
     const config = withoutComments((await textOf(join(root, configFile))) ?? '');
     return placesIn(config.replaceAll(/^[ \t]*((?:data|wal)-dir):[ \t]+/gmu, '--$1='));
