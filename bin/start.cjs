@@ -15,9 +15,7 @@ module.exports = function start(file) {
   // it. This can be said only before a process starts (and keeps its number: systemd and containers see one process); V8 does take such flags later, but dies of some.
   // A start costs 40 ms. The daemon's jobs get it as an argument.
   if (PIPES.includes(process.argv[2]) && !process.execArgv.includes(FLAGS[0]) && process.execve !== undefined) {
-    // A restore has frames to decode, blocks to write and the disk to sync at the same time: four threads leave both processors waiting for a tenth of the time.
-    const env = process.argv[2] === 'restore' || process.argv[2] === 'drill' ? { UV_THREADPOOL_SIZE: '6', ...process.env } : process.env;
-    process.execve(process.execPath, [process.execPath, ...FLAGS, ...process.execArgv, ...process.argv.slice(1)], env);
+    process.execve(process.execPath, [process.execPath, ...FLAGS, ...process.execArgv, ...process.argv.slice(1)]);
   }
   // The daemon waits most of its life, and needs no young generation of 16 MiB for that: it rests some 12 MiB lower without (Node 24.21).
   // Here, because what the imports have let grow does not shrink again. Its jobs are processes of their own, at full speed.

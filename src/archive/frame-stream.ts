@@ -18,8 +18,8 @@ const MAX_STORED_LENGTH = MAX_FRAME_LENGTH + 2 ** 20;
 /** Our seek table of a 1 TiB database is 8 MiB. Skippable frames beyond this are somebody else's, and none of those is known. */
 const MAX_SKIPPABLE_LENGTH = 64 * 2 ** 20;
 
-/** Frames decoded at once, so that the thread pool has work while the last one is used. Large foreign frames go one by one. */
-const AHEAD = 3;
+/** Frames under way at once, so that the thread pool has work whatever the last one is used for. Large foreign frames go one by one. */
+const AHEAD = 6;
 
 /**
  * Plain bytes in file order. At the end the seek table, if there is one, must agree with the frames that were met: a file whose content is
