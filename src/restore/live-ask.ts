@@ -167,7 +167,7 @@ function listens(address: string, { signal, patienceMs }: Limits): Promise<boole
     host,
     port,
     signal: AbortSignal.any([signal, AbortSignal.timeout(patienceMs)]),
-    autoSelectFamilyAttemptTimeout: patienceMs / 2,
+    autoSelectFamilyAttemptTimeout: Math.ceil(patienceMs / 2),
   });
   socket.once('connect', () => resolve(true));
   socket.once('error', () => resolve(false));
