@@ -10,7 +10,8 @@
  *
  * All of it lies in one cluster, that of most endpoints who answer: what is agreed with a stray keeps nobody off ({@link CoordinationClient}).
  *
- * None of it may cost a backup: without quorum, or while NOSPACE refuses every lease and every put, the answer is `unavailable` and why.
+ * Want of it may not cost a backup: without quorum, or while NOSPACE refuses every lease and every put, the answer is `unavailable` and why. Only where it cannot
+ * be told which cluster is meant (`cluster-ids-disagree`) none is taken, as none would be without a lock.
  */
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
