@@ -156,7 +156,26 @@ async function start(options: ClusterOptions): Promise<Cluster> {
   }
 
   function etcdctl(args: readonly string[], given: EtcdctlOptions = {}): Promise<string> {
-    return patiently(() => etcdctlOnce(args, given), { reads: readsOnly(args) });
+    const reads = readsOnly(args);
+    if (args[0] === 'member' && !reads && given.endpoints === undefined) return changeMembers(args, given);
+    return patiently(() => etcdctlOnce(args, given), { reads });
+  }
+
+  /**
+   * etcd changes no membership before the member that is asked has been connected to enough of the others for five seconds (adding, 3.5.30+: to all three of three).
+   * Each knows only of its own connections, so they are asked in turn.
+   */
+  async function changeMembers(args: readonly string[], given: EtcdctlOptions = {}): Promise<string> {
+    let turn = 0;
+    return patiently(
+      () => {
+        const voters = voting();
+        return etcdctlOnce(args, { ...given, endpoints: [voters[turn++ % voters.length]!.direct] });
+      },
+      { reads: false, everyMs: 250 },
+    ).catch((error: unknown) => {
+      throw new Error(`${args.slice(0, 2).join(' ')} was refused: ${(error as Error).message}\n${logs()}`, { cause: error });
+    });
   }
 
   function etcdctlOnce(
@@ -215,19 +234,7 @@ async function start(options: ClusterOptions): Promise<Cluster> {
 
   async function addLearner(): Promise<Member> {
     const where = await addresses(`m${members.length + 1}`);
-    // etcd changes no membership before the member that is asked has been connected to enough of the others for five seconds (3.5.30+: to all three of three).
-    // Each knows only of its own connections, so they are asked in turn.
-    const added = ['member', 'add', where.name, '--learner', `--peer-urls=${where.peer}`];
-    let turn = 0;
-    await patiently(
-      () => {
-        const voters = voting();
-        return etcdctlOnce(added, { endpoints: [voters[turn++ % voters.length]!.direct] });
-      },
-      { reads: false, everyMs: 250 },
-    ).catch((error: unknown) => {
-      throw new Error(`no learner could be added: ${(error as Error).message}\n${logs()}`, { cause: error });
-    });
+    await changeMembers(['member', 'add', where.name, '--learner', `--peer-urls=${where.peer}`]);
     const initialCluster = [...members, where].map((member) => `${member.name}=${member.peer}`).join(',');
     const learner = launch(where, initialCluster, 'existing');
     members.push(learner);
