@@ -150,7 +150,7 @@ export class MemberClient {
    * Rewrites the member's database without its free pages. The member applies and answers nothing meanwhile (hazard H1), for as long as it takes: its handler looks
    * neither at a deadline nor at the call's end, so there is none, and the caller watches the member by other calls. One request on a channel of its own, never
    * sent again: not after a lost answer, which leaves open whether the member is still frozen, and not after a refused token either, which is why a new one is
-   * taken first.
+   * taken first, and shown to the member.
    * @param options.signal ends the waiting, not the defragmentation
    * @param options.onSent called when the request is on its way
    * @param options.memberId who must be at the other end of this very connection; behind a load balancer it may be another one than a moment ago
@@ -162,7 +162,7 @@ export class MemberClient {
   ): Promise<void> {
     const { signal, memberId, onSent } = options;
     const before = await tokenAt(this.#credentials, this.#address, { signal, optional: false });
-    const token = before === undefined ? undefined : await this.#credentials.renewedToken(before, signal, this.#address);
+    const token = before === undefined ? undefined : await this.#newTokenHere(before, signal);
     const channel = new Channel(this.#address, this.#credentials.tls, {});
     const { dialTimeoutMs, requestTimeoutMs } = this.#access;
     try {
@@ -179,6 +179,16 @@ export class MemberClient {
     } finally {
       channel.close();
     }
+  }
+
+  /**
+   * A login goes through raft, and a member that lags refuses its token until it has applied it. A linearizable read waits for just that, and where the token is
+   * refused all the same it is replaced.
+   */
+  async #newTokenHere(before: string, signal: AbortSignal | undefined): Promise<string | undefined> {
+    await this.#credentials.renewedToken(before, signal, this.#address);
+    await this.linearizableRead(signal);
+    return await this.#credentials.token(signal, this.#address);
   }
 
   /**

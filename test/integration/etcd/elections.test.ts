@@ -5,6 +5,7 @@ import { MemberClient } from '../../../src/etcd/member.ts';
 import type { ClusterAccess } from '../../../src/etcd/types.ts';
 import { openUpkeep } from '../../../src/etcd/upkeep.ts';
 import { type FakeMember, GrpcFailure, startFakeMember } from '../../support/fake-member.ts';
+import { encode } from '../../support/wire.ts';
 
 const ALARM = 'etcdserverpb.Maintenance/Alarm';
 const RANGE = 'etcdserverpb.KV/Range';
@@ -87,4 +88,23 @@ test('an election that does not end is told within the one deadline', async () =
   expect(member.count(ALARM)).toBeGreaterThan(1);
   expect(member.count(ALARM)).toBeLessThanOrEqual(10);
   client.close();
+});
+
+test('a member that has not heard of the login yet is not asked to defragment before it has', async () => {
+  const client = new MemberClient({ ...access(10_000), user: 'root', password: () => 'secret' }, member.endpoint);
+  // It applies a login with the linearizable read that follows.
+  const lags = (): boolean => {
+    const methods = member.calls.map(({ method }) => method);
+    return methods.lastIndexOf(AUTHENTICATE) > methods.lastIndexOf(RANGE);
+  };
+  member.answers.set('etcdserverpb.Maintenance/Defragment', () => {
+    if (lags()) throw new GrpcFailure(Code.UNAUTHENTICATED, 'etcdserver: invalid auth token');
+    return encode([1, member.header()]);
+  });
+  try {
+    await client.defragment();
+    expect(member.count('etcdserverpb.Maintenance/Defragment')).toBe(1);
+  } finally {
+    client.close();
+  }
 });
