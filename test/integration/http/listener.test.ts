@@ -1,11 +1,11 @@
 import { connect, type Socket } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
-import { WardenError } from '../errors.ts';
-import { silentLogger } from '../telemetry/logger.ts';
-import { listen, type Listener, type ListenerOptions } from './listener.ts';
-import { apiRoutes, acceptedHosts, probeRoutes } from './routes.ts';
-import { checkApi } from './start.ts';
-import type { ApiSource, ReadyReport } from './types.ts';
+import { WardenError } from '../../../src/errors.ts';
+import { silentLogger } from '../../../src/telemetry/logger.ts';
+import { listen, type Listener, type ListenerOptions } from '../../../src/http/listener.ts';
+import { apiRoutes, acceptedHosts, probeRoutes } from '../../../src/http/routes.ts';
+import { checkApi } from '../../../src/http/start.ts';
+import type { ApiSource, ReadyReport } from '../../../src/http/types.ts';
 
 const open: Listener[] = [];
 const sockets: Socket[] = [];

@@ -1,12 +1,12 @@
 import { status as Code } from '@grpc/grpc-js';
 import { afterEach, expect, test } from 'vitest';
-import { type FakeMember, GrpcFailure, startFakeMember } from '../../test/support/fake-member.ts';
-import { until } from '../../test/support/processes.ts';
-import { startTcpProxy } from '../../test/support/tcp-proxy.ts';
-import { CoordinationClient } from './coordination-client.ts';
-import { openCoordination } from './coordination.ts';
-import { openUpkeep } from './upkeep.ts';
-import type { ClusterAccess } from './types.ts';
+import { type FakeMember, GrpcFailure, startFakeMember } from '../../support/fake-member.ts';
+import { until } from '../../support/processes.ts';
+import { startTcpProxy } from '../../support/tcp-proxy.ts';
+import { CoordinationClient } from '../../../src/etcd/coordination-client.ts';
+import { openCoordination } from '../../../src/etcd/coordination.ts';
+import { openUpkeep } from '../../../src/etcd/upkeep.ts';
+import type { ClusterAccess } from '../../../src/etcd/types.ts';
 
 const REAL = 0xaan;
 const STRAY = 0xbbn;

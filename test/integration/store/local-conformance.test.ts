@@ -2,8 +2,8 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
-import { describeStore } from '../../../test/integration/store/conformance.ts';
-import { openLocalStore } from './store.ts';
+import { describeStore } from './conformance.ts';
+import { openLocalStore } from '../../../src/store/local/store.ts';
 
 const folders: string[] = [];
 afterAll(() => {

@@ -1,8 +1,8 @@
 import { queryObjects } from 'node:v8';
 import { expect, test } from 'vitest';
-import { startFakeMember } from '../../test/support/fake-member.ts';
-import { CoordinationClient } from './coordination-client.ts';
-import { LeasedKey } from './leased-key.ts';
+import { startFakeMember } from '../../support/fake-member.ts';
+import { CoordinationClient } from '../../../src/etcd/coordination-client.ts';
+import { LeasedKey } from '../../../src/etcd/leased-key.ts';
 
 test('a key that is renewed for weeks leaves no signals behind', async () => {
   await using member = await startFakeMember();
